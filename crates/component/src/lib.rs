@@ -1,0 +1,1 @@
+//! The contracts that components implement: receiver, processor, exporter, connector, extension.

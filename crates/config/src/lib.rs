@@ -1,0 +1,1 @@
+//! Configuration files as a tree with positions, and readers that report every error at once.

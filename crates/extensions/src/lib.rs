@@ -1,0 +1,1 @@
+//! Extensions: health check and authenticators.

@@ -1,0 +1,1 @@
+//! Traffic of every signal, and counting backends that track identities.

@@ -1,0 +1,66 @@
+//! Compressed forms of a batch, made once and shared by everyone who sends it.
+
+use std::sync::OnceLock;
+
+use bytes::Bytes;
+
+/// How a payload is compressed on the wire. `Display`, `name` and `FromStr` use the tokens of HTTP's
+/// `Content-Encoding` and gRPC's `grpc-encoding`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ContentEncoding {
+    /// RFC 1952, one member.
+    Gzip,
+    /// RFC 8878, one frame.
+    Zstd,
+    /// RFC 1950, what HTTP calls `deflate`.
+    Deflate,
+    /// Snappy's framed format, as OTLP receivers of the Collector read it over HTTP.
+    Snappy,
+    /// The LZ4 frame format.
+    Lz4,
+}
+
+impl ContentEncoding {
+    /// Every encoding.
+    pub const ALL: [ContentEncoding; 5] = [Self::Gzip, Self::Zstd, Self::Deflate, Self::Snappy, Self::Lz4];
+
+    /// The token on the wire.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Gzip => "gzip",
+            Self::Zstd => "zstd",
+            Self::Deflate => "deflate",
+            Self::Snappy => "snappy",
+            Self::Lz4 => "lz4",
+        }
+    }
+
+    /// The encoding that a token names.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|encoding| encoding.name().eq_ignore_ascii_case(name))
+    }
+}
+
+/// The compressed forms of one payload that exist so far: one that arrived so, or one that an exporter made. Exporters
+/// that want the same encoding share it, so that a payload is compressed at most once.
+#[derive(Debug, Default)]
+pub struct Frames {
+    slots: [OnceLock<Bytes>; ContentEncoding::ALL.len()],
+}
+
+impl Frames {
+    /// The frame in this encoding, if somebody made it already.
+    pub fn get(&self, encoding: ContentEncoding) -> Option<&Bytes> {
+        self.slots[encoding as usize].get()
+    }
+
+    /// The frame in this encoding, made by `make` if nobody did yet.
+    pub fn get_or_make(&self, encoding: ContentEncoding, make: impl FnOnce() -> Bytes) -> &Bytes {
+        self.slots[encoding as usize].get_or_init(make)
+    }
+
+    /// The memory that the frames hold, in bytes.
+    pub fn size_bytes(&self) -> usize {
+        self.slots.iter().filter_map(OnceLock::get).map(Bytes::len).sum()
+    }
+}

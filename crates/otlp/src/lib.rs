@@ -1,0 +1,14 @@
+//! OTLP batches as bytes.
+//!
+//! A [`Batch`] is one serialized OTLP export request (`ExportTraceServiceRequest`,
+//! `ExportMetricsServiceRequest` or `ExportLogsServiceRequest`) and the number of items in it. It is walked once, at
+//! the door, by [`Batch::parse`]; after that it is shared, concatenated, split and spliced as bytes. Nothing in this
+//! crate is asynchronous and nothing does I/O.
+
+mod batch;
+mod frames;
+mod signal;
+
+pub use batch::{Batch, Limits, Malformed, MalformedKind};
+pub use frames::{ContentEncoding, Frames};
+pub use signal::Signal;

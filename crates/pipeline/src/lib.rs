@@ -1,0 +1,1 @@
+//! Configuration to graph to running tasks; the ledger; own telemetry.

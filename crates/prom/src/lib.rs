@@ -1,0 +1,1 @@
+//! The Prometheus data model: exposition formats, relabelling, names, remote write messages.

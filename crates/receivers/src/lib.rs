@@ -1,0 +1,1 @@
+//! Receivers, one module for each protocol.

@@ -1,0 +1,1 @@
+//! HTTP and gRPC servers and clients with TLS, compression, limits and time-outs.
