@@ -1,0 +1,108 @@
+//! What became of the items: settlements, and the books that must balance.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+/// A name under which items are counted, such as `delivered` or `dropped/journal_full`. The journal gives it no meaning
+/// beyond the one that it writes itself, [`Bucket::OVERWRITTEN`].
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Bucket(pub Cow<'static, str>);
+
+impl Bucket {
+    /// Items that [`crate::WhenFull::DropOldest`] removed before the cursor read them.
+    pub const OVERWRITTEN: Bucket = Bucket(Cow::Borrowed("dropped/journal_full"));
+}
+
+impl From<&'static str> for Bucket {
+    fn from(name: &'static str) -> Self {
+        Bucket(Cow::Borrowed(name))
+    }
+}
+
+impl From<String> for Bucket {
+    fn from(name: String) -> Self {
+        Bucket(Cow::Owned(name))
+    }
+}
+
+/// What became of the items of some records.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Settlement {
+    entries: Vec<(Bucket, u64)>,
+}
+
+impl Settlement {
+    /// All of `items` went into one bucket.
+    pub fn all(bucket: impl Into<Bucket>, items: u64) -> Self {
+        let mut settlement = Settlement::default();
+        settlement.add(bucket, items);
+        settlement
+    }
+
+    /// Puts `items` more into a bucket.
+    pub fn add(&mut self, bucket: impl Into<Bucket>, items: u64) {
+        let bucket = bucket.into();
+        match self.entries.iter_mut().find(|(name, _)| *name == bucket) {
+            _ if items == 0 => {}
+            Some((_, sum)) => *sum += items,
+            None => self.entries.push((bucket, items)),
+        }
+    }
+
+    /// The items of all buckets together.
+    pub fn items(&self) -> u64 {
+        self.entries.iter().map(|(_, items)| items).sum()
+    }
+
+    /// The buckets and their items.
+    pub fn entries(&self) -> &[(Bucket, u64)] {
+        &self.entries
+    }
+}
+
+/// Why a settlement was refused. Nothing was settled.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SettlementError {
+    /// The buckets do not add up to the items of the records.
+    #[error("the settlement accounts for {settled} items, the records hold {held}")]
+    Unbalanced {
+        /// Items in the settlement.
+        settled: u64,
+        /// Items in the records.
+        held: u64,
+    },
+    /// A record is not in this cursor's hands: never read, or settled before.
+    #[error("record {offset} is not in flight at this cursor")]
+    NotInFlight {
+        /// Its place in the stream.
+        offset: u64,
+    },
+}
+
+/// One cursor's account, taken at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Book {
+    /// The stream.
+    pub stream: String,
+    /// The cursor.
+    pub cursor: String,
+    /// Items appended to the stream since the cursor's start.
+    pub appended_items: u64,
+    /// Items settled, by bucket.
+    pub settled: BTreeMap<Bucket, u64>,
+    /// Items of records that are not settled, counted from the records themselves.
+    pub pending_items: u64,
+    /// Records that are not settled.
+    pub pending_records: u64,
+    /// Payload bytes of records that are not settled.
+    pub pending_bytes: u64,
+    /// When the oldest record that is not settled was appended, in nanoseconds since the Unix epoch.
+    pub oldest_pending_unix_ns: Option<u64>,
+}
+
+impl Book {
+    /// Whether every appended item is accounted for.
+    pub fn balances(&self) -> bool {
+        self.appended_items == self.settled.values().sum::<u64>() + self.pending_items
+    }
+}
