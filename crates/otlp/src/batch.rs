@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::check::check;
 use crate::{ContentEncoding, Frames, Signal};
 
 /// One serialized OTLP export request, counted and checked. Clones share the bytes and the frames.
@@ -18,8 +19,14 @@ pub struct Batch {
 /// What the walk at the door refuses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// How deep an `AnyValue` may nest in arrays and key-value lists.
+    /// How deep an `AnyValue` may nest in arrays and key-value lists: 0 allows scalars only. Values above
+    /// [`Limits::DEPTH_MAX_CEILING`] count as that.
     pub depth_max: u16,
+}
+
+impl Limits {
+    /// The deepest nesting that may be allowed, so that no reader of a checked batch runs out of stack.
+    pub const DEPTH_MAX_CEILING: u16 = 256;
 }
 
 impl Default for Limits {
@@ -61,12 +68,65 @@ pub enum MalformedKind {
     /// An `AnyValue` nested deeper than [`Limits::depth_max`].
     #[error("value nested too deeply")]
     TooDeep,
-    /// A batch of more than 2^32 - 1 items, or a message of more than 2^31 - 1 bytes.
+    /// A request of more than 2^31 - 1 bytes, which is more than protobuf implementations read.
     #[error("too large")]
     TooLarge,
+    /// A trace id of another length than 0 or 16 bytes, or a span id of another length than 0 or 8.
+    #[error("wrong length of an id")]
+    IdLength,
+    /// A second message where the schema has one, such as two resources in one block or two kinds of data in one
+    /// metric. Protobuf would merge some of these and replace others, and backends differ in it; no known encoder
+    /// writes them.
+    #[error("repeated message")]
+    Repeated,
 }
 
 impl Batch {
+    /// Checks a request that came from outside and counts its items, in one walk down to the record.
+    ///
+    /// The walk checks that every length lies within its message, that known fields have their wire types, that
+    /// strings are UTF-8, that ids have their lengths, and that values do not nest too deeply. Unknown fields are
+    /// skipped and kept. It does not allocate.
+    ///
+    /// # Errors
+    /// [`Malformed`] names the first fault and its offset.
+    pub fn parse(signal: Signal, bytes: Bytes, limits: &Limits) -> Result<Batch, Malformed> {
+        let items = check(signal, &bytes, limits)?;
+        Ok(Batch::from_trusted(signal, bytes, items))
+    }
+
+    /// The request with nothing in it, which is no bytes at all.
+    pub fn empty(signal: Signal) -> Batch {
+        Batch::from_trusted(signal, Bytes::new(), 0)
+    }
+
+    /// One request with the contents of all, in their order. In protobuf that is the concatenation of the bytes. One
+    /// batch alone (empty ones aside) comes back as a clone, frames included.
+    ///
+    /// # Panics
+    /// If a batch is of another signal, which only a mistake in the program can cause.
+    pub fn concat(signal: Signal, batches: &[Batch]) -> Batch {
+        let mut size_bytes = 0;
+        let mut items = 0u32;
+        let mut with_content = batches.iter().filter(|batch| batch.size_bytes() > 0);
+        for batch in batches {
+            assert_eq!(batch.signal, signal, "only batches of one signal can be concatenated");
+            size_bytes += batch.size_bytes();
+            items = items.saturating_add(batch.items);
+        }
+        match (with_content.next(), with_content.next()) {
+            (None, _) => Batch::empty(signal),
+            (Some(only), None) => only.clone(),
+            (Some(_), Some(_)) => {
+                let mut bytes = Vec::with_capacity(size_bytes);
+                for batch in batches {
+                    bytes.extend_from_slice(&batch.bytes);
+                }
+                Batch::from_trusted(signal, bytes.into(), items)
+            }
+        }
+    }
+
     /// The kind of telemetry.
     pub fn signal(&self) -> Signal {
         self.signal
@@ -101,5 +161,41 @@ impl Batch {
     /// A batch from a request that this process has checked or made itself, such as a journal record.
     pub fn from_trusted(signal: Signal, bytes: Bytes, items: u32) -> Self {
         Batch { signal, bytes, items, frames: Arc::default() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A request of one resource block without contents.
+    fn block(schema_url: &str) -> Batch {
+        let mut block = Vec::new();
+        crate::wire::write_bytes_field(&mut block, 3, schema_url.as_bytes());
+        let mut request = Vec::new();
+        crate::wire::write_bytes_field(&mut request, 1, &block);
+        Batch::parse(Signal::Logs, request.into(), &Limits::default()).unwrap()
+    }
+
+    #[test]
+    fn concatenated_requests_are_the_merged_request() {
+        let (a, b) = (block("a"), block("b"));
+        let both = Batch::concat(Signal::Logs, &[a.clone(), Batch::empty(Signal::Logs), b.clone()]);
+        assert_eq!(both.bytes(), &[&a.bytes()[..], b.bytes()].concat());
+        assert_eq!(Batch::concat(Signal::Logs, &[]).size_bytes(), 0);
+    }
+
+    #[test]
+    fn one_batch_alone_keeps_its_frames() {
+        let frame = Bytes::from_static(b"frame");
+        let batch = block("a").with_frame(ContentEncoding::Gzip, frame.clone());
+        let alone = Batch::concat(Signal::Logs, &[Batch::empty(Signal::Logs), batch]);
+        assert_eq!(alone.frames().get(ContentEncoding::Gzip), Some(&frame));
+    }
+
+    #[test]
+    #[should_panic(expected = "one signal")]
+    fn signals_are_never_mixed() {
+        Batch::concat(Signal::Traces, &[block("a")]);
     }
 }

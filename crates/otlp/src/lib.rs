@@ -6,8 +6,12 @@
 //! crate is asynchronous and nothing does I/O.
 
 mod batch;
+mod check;
 mod frames;
+#[expect(dead_code, reason = "the JSON transcoder will read the names")]
+mod schema;
 mod signal;
+pub mod wire;
 
 pub use batch::{Batch, Limits, Malformed, MalformedKind};
 pub use frames::{ContentEncoding, Frames};
