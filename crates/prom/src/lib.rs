@@ -1,1 +1,4 @@
 //! The Prometheus data model: exposition formats, relabelling, names, remote write messages.
+#![cfg_attr(test, allow(clippy::float_cmp))]
+
+pub mod text;
