@@ -46,21 +46,21 @@ pub struct Lag {
 pub struct ReadLimit {
     /// In records.
     pub records_max: usize,
-    /// In items.
-    pub items_max: u64,
-    /// In payload bytes.
+    /// In items. The read ends with the record that reaches it.
+    pub items_enough: u64,
+    /// In payload bytes. The read ends before the record that would exceed it.
     pub bytes_max: u64,
 }
 
 impl Default for ReadLimit {
     fn default() -> Self {
-        ReadLimit { records_max: 256, items_max: u64::MAX, bytes_max: 4 << 20 }
+        ReadLimit { records_max: 256, items_enough: u64::MAX, bytes_max: 4 << 20 }
     }
 }
 
 impl ReadLimit {
     /// One record at a time.
-    pub const ONE: ReadLimit = ReadLimit { records_max: 1, items_max: u64::MAX, bytes_max: u64::MAX };
+    pub const ONE: ReadLimit = ReadLimit { records_max: 1, items_enough: u64::MAX, bytes_max: u64::MAX };
 }
 
 /// What a read returns.
@@ -130,17 +130,47 @@ impl Cursor {
     }
 
     /// Accounts for records that this cursor has read. All of them are settled, or none.
+    ///
+    /// # Errors
+    /// A settlement that does not add up, and records that are not in this cursor's hands.
     pub fn settle(&self, records: &[Record], settlement: &Settlement) -> Result<(), SettlementError> {
-        let freed = self.shared.state.lock().settle(self.stream, self.index, records, settlement)?;
-        if freed {
-            self.shared.space.notify_waiters();
-        }
-        Ok(())
+        self.settler().settle(records, settlement)
+    }
+
+    /// A handle that settles what this cursor reads, for tasks that outlive the read.
+    pub fn settler(&self) -> Settler {
+        Settler { shared: Arc::clone(&self.shared), stream: self.stream, index: self.index }
+    }
+
+    /// The place of the next record that this cursor reads.
+    pub fn position(&self) -> Offset {
+        self.shared.state.lock().position(self.stream, self.index)
     }
 
     /// What has not been settled yet.
     pub fn lag(&self) -> Lag {
         self.shared.state.lock().lag(self.stream, self.index)
+    }
+}
+
+/// Settles what one cursor has read.
+#[derive(Clone, Debug)]
+pub struct Settler {
+    shared: Arc<Shared>,
+    stream: StreamId,
+    index: usize,
+}
+
+impl Settler {
+    /// As [`Cursor::settle`].
+    ///
+    /// # Errors
+    /// As [`Cursor::settle`].
+    pub fn settle(&self, records: &[Record], settlement: &Settlement) -> Result<(), SettlementError> {
+        if self.shared.state.lock().settle(self.stream, self.index, records, settlement)? {
+            self.shared.space.notify_waiters();
+        }
+        Ok(())
     }
 }
 

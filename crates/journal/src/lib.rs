@@ -35,6 +35,6 @@ mod log;
 mod record;
 
 pub use books::{Book, Bucket, Settlement, SettlementError};
-pub use cursor::{Cursor, CursorError, CursorOptions, Lag, LagLimit, Read, ReadLimit};
+pub use cursor::{Cursor, CursorError, CursorOptions, Lag, LagLimit, Read, ReadLimit, Settler};
 pub use log::{AppendError, Journal, Limits, StreamId, WhenFull};
 pub use record::{Offset, Record};

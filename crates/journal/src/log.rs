@@ -336,9 +336,9 @@ impl State {
         let mut sum = Lag::default();
         let first = usize::try_from(cursor.next.0 - head.0).expect("a place in memory");
         for record in stream.records.range(first..) {
+            let enough = taken.len() >= limit.records_max || sum.items >= limit.items_enough;
             sum.grow(record);
-            let over = taken.len() >= limit.records_max || sum.items > limit.items_max || sum.bytes > limit.bytes_max;
-            if over && !taken.is_empty() {
+            if !taken.is_empty() && (enough || sum.bytes > limit.bytes_max) {
                 break;
             }
             cursor.take(record);
@@ -369,6 +369,10 @@ impl State {
 
     pub(crate) fn lag(&self, stream: StreamId, index: usize) -> Lag {
         self.streams[stream.0 as usize].cursors[index].lag()
+    }
+
+    pub(crate) fn position(&self, stream: StreamId, index: usize) -> Offset {
+        self.streams[stream.0 as usize].cursors[index].next
     }
 
     pub(crate) fn unread(&self, stream: StreamId, index: usize) -> Lag {

@@ -80,7 +80,7 @@ impl World {
     fn read(&mut self, index: usize, records_max: u8) {
         let reader = &mut self.readers[index];
         let Some(cursor) = &mut reader.cursor else { return };
-        let limit = ReadLimit { records_max: records_max.into(), items_max: 30, bytes_max: 900 };
+        let limit = ReadLimit { records_max: records_max.into(), items_enough: 30, bytes_max: 900 };
         match cursor.try_next(limit) {
             None => {}
             Some(Read::Closed) => panic!("nobody closed the journal"),
