@@ -124,6 +124,11 @@ impl Cursor {
         self.news.notified().await;
     }
 
+    /// Whether nothing will be appended any more.
+    pub fn is_closed(&self) -> bool {
+        self.shared.state.lock().is_closed()
+    }
+
     /// What has not been read yet.
     pub fn unread(&self) -> Lag {
         self.shared.state.lock().unread(self.stream, self.index)

@@ -178,6 +178,20 @@ impl Journal {
         self.shared.space.notified()
     }
 
+    /// Waits until no open cursor has anything left to settle.
+    pub async fn drained(&self) {
+        loop {
+            // The waiter registers before the look, so that the last settlement is not missed.
+            let space = self.space();
+            let mut space = std::pin::pin!(space);
+            space.as_mut().enable();
+            if self.shared.state.lock().is_drained() {
+                return;
+            }
+            space.await;
+        }
+    }
+
     /// Refuses every append from now on; readers see [`Read::Closed`] once they have read everything.
     pub fn close(&self) {
         let mut state = self.shared.state.lock();
@@ -371,12 +385,21 @@ impl State {
         self.streams[stream.0 as usize].cursors[index].lag()
     }
 
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed
+    }
+
     pub(crate) fn position(&self, stream: StreamId, index: usize) -> Offset {
         self.streams[stream.0 as usize].cursors[index].next
     }
 
     pub(crate) fn unread(&self, stream: StreamId, index: usize) -> Lag {
         self.streams[stream.0 as usize].cursors[index].unread
+    }
+
+    fn is_drained(&self) -> bool {
+        let mut open = self.streams.iter().flat_map(|stream| &stream.cursors).filter(|cursor| cursor.open);
+        open.all(|cursor| cursor.unread.records == 0 && cursor.in_flight.is_empty())
     }
 
     fn books(&self) -> Vec<Book> {

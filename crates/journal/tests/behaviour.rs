@@ -138,3 +138,20 @@ fn a_cursor_name_is_open_once() {
     let second = journal.open_cursor(stream, "twice", CursorOptions::default()).unwrap_err();
     assert_eq!(second, CursorError::AlreadyOpen { name: "twice".into() });
 }
+
+#[tokio::test]
+async fn a_journal_is_drained_when_the_last_record_is_settled() {
+    let (journal, stream) = journal(1 << 20, WhenFull::Refuse);
+    let mut cursor = journal.open_cursor(stream, "cursor", CursorOptions::default()).unwrap();
+    journal.append(vec![(stream, record(1, 1)), (stream, record(1, 1))]).await.unwrap();
+    let drained = tokio::spawn({
+        let journal = journal.clone();
+        async move { journal.drained().await }
+    });
+    let (first, second) = (read_one(&mut cursor).await, read_one(&mut cursor).await);
+    cursor.settle(&[second], &Settlement::all("delivered", 1)).unwrap();
+    tokio::task::yield_now().await;
+    assert!(!drained.is_finished());
+    cursor.settle(&[first], &Settlement::all("delivered", 1)).unwrap();
+    tokio::time::timeout(Duration::from_secs(10), drained).await.expect("drained").unwrap();
+}
