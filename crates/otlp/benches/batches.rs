@@ -1,5 +1,5 @@
 //! What one core does with batches. Run with `cargo bench -p crossfade-otlp`.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used)]
 
 mod payloads;
 

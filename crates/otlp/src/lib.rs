@@ -11,8 +11,11 @@ mod frames;
 #[expect(dead_code, reason = "the JSON transcoder will read the names")]
 mod schema;
 mod signal;
+mod values;
+pub mod view;
 pub mod wire;
 
 pub use batch::{Batch, Limits, Malformed, MalformedKind};
 pub use frames::{ContentEncoding, Frames};
 pub use signal::Signal;
+pub use values::{NumberValue, SpanId, SpanKind, StatusCode, Temporality, TraceId};

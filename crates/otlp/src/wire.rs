@@ -197,6 +197,12 @@ impl<'a> Fields<'a> {
         Fields { message, position: 0 }
     }
 
+    /// The fields from the one at this offset on.
+    #[inline]
+    pub(crate) const fn at(self, position: usize) -> Self {
+        Fields { message: self.message, position }
+    }
+
     /// The offset of the next field: the length of the message once everything was read.
     #[inline]
     pub const fn position(&self) -> usize {
