@@ -1,4 +1,6 @@
 //! The Prometheus data model: exposition formats, relabelling, names, remote write messages.
 #![cfg_attr(test, allow(clippy::float_cmp))]
 
+pub mod labels;
+pub mod relabel;
 pub mod text;
