@@ -7,6 +7,7 @@
 
 mod batch;
 mod check;
+pub mod encode;
 mod frames;
 #[expect(dead_code, reason = "the JSON transcoder will read the names")]
 mod schema;

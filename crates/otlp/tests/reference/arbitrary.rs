@@ -73,7 +73,7 @@ fn any_value() -> impl Strategy<Value = AnyValue> {
     })
 }
 
-fn attributes() -> impl Strategy<Value = Vec<KeyValue>> {
+pub fn attributes() -> impl Strategy<Value = Vec<KeyValue>> {
     let pair = (text(), of(any_value())).prop_map(|(key, value)| KeyValue { key, value, ..Default::default() });
     vec(pair, 0..4)
 }

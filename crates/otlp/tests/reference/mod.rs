@@ -5,6 +5,7 @@
 pub mod arbitrary;
 pub mod normal;
 pub mod read;
+pub mod write;
 
 use otlp::{Batch, Limits, Signal};
 use prost::Message;
