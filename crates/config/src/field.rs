@@ -274,7 +274,10 @@ impl<'s> Field<'s> {
     }
 
     /// Reads the text of a scalar.
-    fn scalar<T, E: Display>(self, expected: &str, parse: impl FnOnce(&str) -> Result<T, E>) -> Read<'s, T> {
+    fn scalar<T, E: Display>(mut self, expected: &str, parse: impl FnOnce(&str) -> Result<T, E>) -> Read<'s, T> {
+        if self.node.and_then(Node::text).is_some_and(may_hold_a_password) {
+            self.secrecy = Secrecy::Secret;
+        }
         self.typed(expected, |node| match node.text() {
             Some(text) => parse(text).map_err(|error| error.to_string()),
             None => Err(String::new()),
@@ -449,6 +452,11 @@ impl<'s> Read<'s, String> {
         }
         self
     }
+}
+
+/// A URL with a user or a query: either may hold a secret, so it is not printed when it is wrong.
+fn may_hold_a_password(text: &str) -> bool {
+    text.contains('@') || (text.contains("://") && text.contains('?'))
 }
 
 /// Parts of a text at its commas, without the white space around them; an empty text has none.

@@ -183,13 +183,10 @@ impl Retry {
                 .range(0.0..=1.0)
                 .or(default.randomization_factor),
         };
-        if let Some(most) = retry.max_elapsed_time.filter(|most| !most.is_zero()) {
-            for (name, least) in [("initial_interval", retry.initial_interval), ("max_interval", retry.max_interval)] {
-                if most < least {
-                    let message = format!("is below `{name}` ({})", crate::duration::show(least));
-                    section.error("max_elapsed_time", message);
-                }
-            }
+        let least = retry.initial_interval.max(retry.max_interval);
+        if retry.max_elapsed_time.is_some_and(|most| !most.is_zero() && most < least) {
+            let message = format!("is below the longest wait ({}); `0` means without end", crate::duration::show(least));
+            section.error("max_elapsed_time", message);
         }
         retry
     }
