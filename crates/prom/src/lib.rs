@@ -2,5 +2,6 @@
 #![cfg_attr(test, allow(clippy::float_cmp))]
 
 pub mod labels;
+pub mod names;
 pub mod relabel;
 pub mod text;
