@@ -1,1 +1,35 @@
-//! HTTP and gRPC servers and clients with TLS, compression, limits and time-outs.
+//! HTTP and gRPC servers and clients with TLS, compression, limits and time-outs: everything between sockets and
+//! payload bytes.
+//!
+//! The crate moves opaque [`Bytes`](bytes::Bytes). It never looks into a payload, knows no telemetry, and reads no
+//! configuration: its settings are plain structs that others fill.
+//!
+//! - [`server`]: listeners, HTTP/1.1 and HTTP/2 on one port, limits that hold against hostile clients
+//! - [`grpc`]: message framing, status, unary calls on top of a server
+//! - [`grpc_client`]: unary calls over connections that are owned here
+//! - [`http_client`]: requests with capped answers, redirects and proxies under control
+//! - [`coding`]: gzip, zstd, deflate, snappy, LZ4, with the limit held while decompressing
+//! - [`tls`], [`auth`], [`endpoint`], [`retry`], [`secret`]: what both sides share
+//!
+//! ```
+//! use transport::coding::{Coding, Level, compress, decompress};
+//! let packed = compress(Coding::Zstd, Level::Fast, b"telemetry telemetry telemetry");
+//! assert_eq!(decompress(Coding::Zstd, &packed, 1024).unwrap(), "telemetry telemetry telemetry");
+//! assert!(decompress(Coding::Zstd, &packed, 10).is_err());
+//! ```
+
+pub mod auth;
+mod body;
+pub mod coding;
+mod connect;
+pub mod endpoint;
+pub mod grpc;
+pub mod grpc_client;
+pub mod http_client;
+mod io;
+pub mod retry;
+pub mod secret;
+pub mod server;
+pub mod tls;
+
+pub use connect::ConnectError;

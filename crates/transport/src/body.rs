@@ -1,0 +1,347 @@
+//! Request and response bodies: one concrete type each, and reading a body whole with limits.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, StatusCode, header};
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use crate::coding::{Coding, CodingError, Members, decompress_members};
+
+/// A slice of a receive buffer smaller than this is copied out: it would pin the whole buffer.
+const ZERO_COPY_BYTES_MIN: usize = 16 << 10;
+/// Room made at once for a body whose length is only claimed.
+const RESERVE_BYTES_MAX: usize = 4 << 20;
+
+/// The body of a request as it comes in.
+#[derive(Debug)]
+pub struct RequestBody {
+    incoming: Incoming,
+    /// The whole request must have arrived by then.
+    deadline: Option<Instant>,
+}
+
+/// What a body may cost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BodyLimits {
+    /// The most bytes, before and after decompression.
+    pub bytes_max: usize,
+    /// The longest pause between two pieces; none, if absent.
+    pub idle_timeout: Option<Duration>,
+}
+
+impl Default for BodyLimits {
+    /// 20 MiB, as in the Collector; 30 s without a byte.
+    fn default() -> Self {
+        BodyLimits { bytes_max: 20 << 20, idle_timeout: Some(Duration::from_secs(30)) }
+    }
+}
+
+/// Why a body could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum BodyError {
+    /// More bytes than permitted, as declared or as counted.
+    #[error("the body is larger than the limit of {limit_bytes} bytes")]
+    TooLarge {
+        /// The limit.
+        limit_bytes: usize,
+    },
+    /// The sender paused too long, or the whole took too long.
+    #[error("the body did not arrive in time: {received_bytes} bytes came")]
+    TimedOut {
+        /// What had come by then.
+        received_bytes: usize,
+    },
+    /// The connection broke, or the sender gave up.
+    #[error("the body broke off after {received_bytes} bytes: {cause}")]
+    Broken {
+        /// What had come by then.
+        received_bytes: usize,
+        /// What the connection reported.
+        cause: String,
+    },
+}
+
+/// Why a payload could not be had from a request.
+#[derive(Debug, thiserror::Error)]
+pub enum PayloadError {
+    /// The body could not be read.
+    #[error(transparent)]
+    Body(#[from] BodyError),
+    /// The body could not be decompressed.
+    #[error(transparent)]
+    Coding(#[from] CodingError),
+    /// A content coding that nobody knows here.
+    #[error("the content coding `{0}` is not supported; supported are {accepted}", accepted = Coding::ACCEPTED)]
+    Unsupported(String),
+}
+
+impl PayloadError {
+    /// The HTTP status that says so: 413, 408, 400 or 415.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        match self {
+            PayloadError::Body(BodyError::TooLarge { .. }) | PayloadError::Coding(CodingError::TooLarge { .. }) => {
+                StatusCode::PAYLOAD_TOO_LARGE
+            }
+            PayloadError::Body(BodyError::TimedOut { .. }) => StatusCode::REQUEST_TIMEOUT,
+            PayloadError::Body(BodyError::Broken { .. }) | PayloadError::Coding(CodingError::Corrupt { .. }) => {
+                StatusCode::BAD_REQUEST
+            }
+            PayloadError::Unsupported(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        }
+    }
+}
+
+/// The compressed form in which a payload arrived, fit to be forwarded in its place: exactly one member or frame.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CompressedFrame {
+    /// How it is compressed; never identity.
+    pub coding: Coding,
+    /// The compressed bytes, without any prefix of a protocol.
+    pub bytes: Bytes,
+}
+
+/// A payload and, where there is one, the frame it came in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Payload {
+    /// The decompressed bytes.
+    pub bytes: Bytes,
+    /// The compressed form, if it may be forwarded verbatim.
+    pub frame: Option<CompressedFrame>,
+}
+
+// === impl RequestBody ===
+
+impl RequestBody {
+    pub(crate) fn new(incoming: Incoming, deadline: Option<Instant>) -> RequestBody {
+        RequestBody { incoming, deadline }
+    }
+
+    /// The next piece of data; trailers are passed over. `None` is the end.
+    pub(crate) async fn next_data(
+        &mut self,
+        limits: &BodyLimits,
+        received_bytes: usize,
+    ) -> Result<Option<Bytes>, BodyError> {
+        let idle = limits.idle_timeout.map(|pause| Instant::now() + pause);
+        let deadline = match (idle, self.deadline) {
+            (Some(idle), Some(whole)) => Some(idle.min(whole)),
+            (one, other) => one.or(other),
+        };
+        let incoming = &mut self.incoming;
+        let next = async {
+            loop {
+                let frame = std::future::poll_fn(|cx| Pin::new(&mut *incoming).poll_frame(cx)).await;
+                match frame {
+                    None => return Ok(None),
+                    Some(Ok(frame)) => match frame.into_data() {
+                        Ok(data) if data.is_empty() => {}
+                        Ok(data) => return Ok(Some(data)),
+                        Err(_trailers) => {}
+                    },
+                    Some(Err(error)) => {
+                        return Err(BodyError::Broken { received_bytes, cause: chain(&error) });
+                    }
+                }
+            }
+        };
+        match deadline {
+            None => next.await,
+            Some(deadline) => match tokio::time::timeout_at(deadline, next).await {
+                Ok(next) => next,
+                Err(_elapsed) => Err(BodyError::TimedOut { received_bytes }),
+            },
+        }
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        Pin::new(&mut self.incoming).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.size_hint()
+    }
+}
+
+/// Reads a body whole, into one buffer, at most `limits.bytes_max` of it.
+///
+/// A body that arrives in one large piece is not copied. What the length field claims is refused at once if it is too
+/// large, and believed only up to a bound when room is made.
+///
+/// # Errors
+/// [`BodyError`]; the connection stays usable where the protocol permits.
+pub async fn read_body(mut body: RequestBody, limits: &BodyLimits) -> Result<Bytes, BodyError> {
+    let limit_bytes = limits.bytes_max;
+    let declared = body.size_hint().exact().map(|size| usize::try_from(size).unwrap_or(usize::MAX));
+    if declared.is_some_and(|size| size > limit_bytes) {
+        return Err(BodyError::TooLarge { limit_bytes });
+    }
+    let Some(first) = body.next_data(limits, 0).await? else { return Ok(Bytes::new()) };
+    if first.len() > limit_bytes {
+        return Err(BodyError::TooLarge { limit_bytes });
+    }
+    if body.is_end_stream() || declared == Some(first.len()) {
+        return Ok(own(first));
+    }
+    let Some(second) = body.next_data(limits, first.len()).await? else { return Ok(own(first)) };
+    let room = declared.unwrap_or(first.len() * 4).min(RESERVE_BYTES_MAX).max(first.len() + second.len());
+    let mut whole = BytesMut::with_capacity(room.min(limit_bytes));
+    whole.extend_from_slice(&first);
+    let mut next = Some(second);
+    while let Some(data) = next {
+        if data.len() > limit_bytes - whole.len() {
+            return Err(BodyError::TooLarge { limit_bytes });
+        }
+        whole.extend_from_slice(&data);
+        drop(data);
+        next = body.next_data(limits, whole.len()).await?;
+    }
+    Ok(exact(whole))
+}
+
+/// Reads a request's payload: the body whole, then decompressed as its `Content-Encoding` says.
+///
+/// # Errors
+/// [`PayloadError`], whose [`status`](PayloadError::status) answers the client.
+pub async fn read_payload(
+    headers: &HeaderMap,
+    body: RequestBody,
+    limits: &BodyLimits,
+) -> Result<Payload, PayloadError> {
+    let coding = content_coding(headers)?;
+    let bytes = read_body(body, limits).await?;
+    if coding == Coding::Identity {
+        return Ok(Payload { bytes, frame: None });
+    }
+    let done = decompress_members(coding, &bytes, limits.bytes_max)?;
+    let frame = (done.members == Members::One).then_some(CompressedFrame { coding, bytes });
+    Ok(Payload { bytes: done.payload, frame })
+}
+
+/// The one content coding that a message names.
+pub(crate) fn content_coding(headers: &HeaderMap) -> Result<Coding, PayloadError> {
+    let mut coding = Coding::Identity;
+    for value in headers.get_all(header::CONTENT_ENCODING) {
+        let unsupported = || PayloadError::Unsupported(String::from_utf8_lossy(value.as_bytes()).into_owned());
+        let named = value.to_str().ok().and_then(Coding::parse).ok_or_else(unsupported)?;
+        match (coding, named) {
+            (_, Coding::Identity) => {}
+            (Coding::Identity, named) => coding = named,
+            // Codings on top of each other are legal and nobody's need.
+            _ => return Err(unsupported()),
+        }
+    }
+    Ok(coding)
+}
+
+/// A piece that owns most of its buffer is kept; a small slice is copied out, so that it pins nothing.
+pub(crate) fn own(data: Bytes) -> Bytes {
+    if data.len() >= ZERO_COPY_BYTES_MIN { data } else { Bytes::copy_from_slice(&data) }
+}
+
+/// Gives back the unused part of a buffer where it matters.
+pub(crate) fn exact(whole: BytesMut) -> Bytes {
+    if whole.capacity() - whole.len() > whole.len() / 8 + 64 { Bytes::copy_from_slice(&whole) } else { whole.freeze() }
+}
+
+/// An error with its causes, in one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    text
+}
+
+/// The body of a response: nothing, bytes, bytes with trailers, or a stream.
+#[derive(Debug, Default)]
+pub struct ResponseBody {
+    data: Option<Bytes>,
+    more: Option<Bytes>,
+    trailers: Option<HeaderMap>,
+    stream: Option<mpsc::Receiver<Bytes>>,
+}
+
+impl ResponseBody {
+    /// No body.
+    #[must_use]
+    pub fn empty() -> ResponseBody {
+        ResponseBody::default()
+    }
+
+    /// One buffer.
+    #[must_use]
+    pub fn full(data: impl Into<Bytes>) -> ResponseBody {
+        let data = data.into();
+        ResponseBody { data: (!data.is_empty()).then_some(data), ..ResponseBody::default() }
+    }
+
+    /// A head, a payload, and trailers, as a gRPC response has them.
+    #[must_use]
+    pub fn with_trailers(head: Bytes, payload: Bytes, trailers: HeaderMap) -> ResponseBody {
+        let some = |data: Bytes| (!data.is_empty()).then_some(data);
+        ResponseBody { data: some(head), more: some(payload), trailers: Some(trailers), stream: None }
+    }
+
+    /// A body that is produced while it is sent; the channel's capacity is the bound on what waits.
+    #[must_use]
+    pub fn stream(pieces: mpsc::Receiver<Bytes>) -> ResponseBody {
+        ResponseBody { stream: Some(pieces), ..ResponseBody::default() }
+    }
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let this = &mut *self;
+        if let Some(data) = this.data.take().or_else(|| this.more.take()) {
+            return Poll::Ready(Some(Ok(Frame::data(data))));
+        }
+        if let Some(stream) = &mut this.stream {
+            match stream.poll_recv(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Some(data)) => return Poll::Ready(Some(Ok(Frame::data(data)))),
+                Poll::Ready(None) => this.stream = None,
+            }
+        }
+        Poll::Ready(this.trailers.take().map(|trailers| Ok(Frame::trailers(trailers))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.data.is_none() && self.more.is_none() && self.trailers.is_none() && self.stream.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let known = self.data.as_ref().map_or(0, Bytes::len) + self.more.as_ref().map_or(0, Bytes::len);
+        if self.stream.is_none() {
+            SizeHint::with_exact(known as u64)
+        } else {
+            let mut hint = SizeHint::new();
+            hint.set_lower(known as u64);
+            hint
+        }
+    }
+}

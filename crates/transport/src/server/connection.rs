@@ -1,0 +1,336 @@
+//! One connection: handshake, protocol, time-outs, graceful end.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderValue, Request, Response, StatusCode, header};
+use hyper::body::Incoming;
+use hyper::service::Service;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use pin_project_lite::pin_project;
+use tokio::time::Instant;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+
+use super::{ConnInfo, DateHeader, LocalAddress, OpenConnection, Protocols, ServerSettings, ServerStats, TlsInfo};
+use crate::auth::AuthError;
+use crate::body::{RequestBody, ResponseBody};
+use crate::grpc::{self, Status};
+use crate::io::{Io, Socket};
+
+/// What all connections of a server have in common.
+pub(super) struct Shared<H> {
+    pub(super) settings: ServerSettings,
+    /// Ends connections at once.
+    pub(super) cut: CancellationToken,
+    handler: H,
+    stats: Arc<ServerStats>,
+    stop: CancellationToken,
+    builder: auto::Builder<TokioExecutor>,
+}
+
+impl<H> Shared<H> {
+    pub(super) fn new(
+        settings: ServerSettings,
+        handler: H,
+        stats: Arc<ServerStats>,
+        stop: CancellationToken,
+    ) -> Shared<H> {
+        let builder = protocol_builder(&settings);
+        Shared { settings, cut: CancellationToken::new(), handler, stats, stop, builder }
+    }
+}
+
+fn protocol_builder(settings: &ServerSettings) -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    let date = settings.date_header == DateHeader::Sent;
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(settings.header_read_timeout).auto_date_header(date);
+    let http2 = &settings.http2;
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .adaptive_window(false)
+        .initial_stream_window_size(http2.stream_window_bytes)
+        .initial_connection_window_size(http2.connection_window_bytes)
+        .max_frame_size(http2.frame_bytes_max)
+        .max_concurrent_streams(http2.concurrent_streams_max)
+        .max_header_list_size(http2.header_list_bytes_max)
+        .max_pending_accept_reset_streams(http2.pending_reset_streams_max)
+        .max_local_error_reset_streams(http2.local_reset_streams_max)
+        .keep_alive_interval(http2.keepalive_interval)
+        .keep_alive_timeout(http2.keepalive_timeout)
+        .auto_date_header(date);
+    match settings.protocols {
+        Protocols::Http1AndHttp2 => builder,
+        Protocols::Http2Only => builder.http2_only(),
+    }
+}
+
+/// Serves one connection to its end.
+pub(super) async fn run<H, F>(
+    shared: Arc<Shared<H>>,
+    socket: Socket,
+    peer: Option<SocketAddr>,
+    local: LocalAddress,
+    _open: OpenConnection,
+) where
+    H: Fn(Request<RequestBody>, Arc<ConnInfo>) -> F + Send + Sync + 'static,
+    F: Future<Output = Response<ResponseBody>> + Send + 'static,
+{
+    let handshake = secure(&shared, socket);
+    let secured = tokio::select! {
+        biased;
+        secured = handshake => secured,
+        () = shared.stop.cancelled() => return,
+    };
+    let (io, tls) = match secured {
+        Ok(secured) => secured,
+        Err(cause) => {
+            shared.stats.tls_failures.fetch_add(1, Ordering::Relaxed);
+            tracing::debug!(?peer, %cause, "TLS handshake failed");
+            return;
+        }
+    };
+    let activity = Arc::new(Activity::new());
+    let info = Arc::new(ConnInfo { peer, local, tls });
+    let service = RequestService { shared: Arc::clone(&shared), info, activity: Arc::clone(&activity) };
+    let connection = shared.builder.serve_connection(TokioIo::new(io), service);
+    if let Err(cause) = drive(&shared, connection, &activity).await {
+        tracing::debug!(?peer, %cause, "connection ended with an error");
+    }
+}
+
+async fn secure<H>(shared: &Shared<H>, socket: Socket) -> Result<(Io, Option<TlsInfo>), String> {
+    let Some(tls) = &shared.settings.tls else { return Ok((Io::Plain(socket), None)) };
+    let acceptor = TlsAcceptor::from(tls.current());
+    let limit = shared.settings.tls_handshake_timeout;
+    match tokio::time::timeout(limit, acceptor.accept(socket)).await {
+        Err(_elapsed) => Err(format!("not complete after {} ms", limit.as_millis())),
+        Ok(Err(error)) => Err(error.to_string()),
+        Ok(Ok(stream)) => {
+            let (_, session) = stream.get_ref();
+            let first = session.peer_certificates().and_then(<[_]>::first);
+            let client_certificate = first.map(|der| Bytes::copy_from_slice(der));
+            Ok((Io::TlsServer(Box::new(stream)), Some(TlsInfo { client_certificate })))
+        }
+    }
+}
+
+/// What a connection is doing, as seen by its time-outs.
+struct Activity {
+    started: Instant,
+    requests: AtomicU64,
+    in_work: AtomicUsize,
+    last_ms: AtomicU64,
+}
+
+impl Activity {
+    fn new() -> Activity {
+        Activity {
+            started: Instant::now(),
+            requests: AtomicU64::new(0),
+            in_work: AtomicUsize::new(0),
+            last_ms: AtomicU64::new(0),
+        }
+    }
+
+    fn touch(&self) {
+        let elapsed = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.last_ms.store(elapsed, Ordering::Relaxed);
+    }
+
+    fn last(&self) -> Instant {
+        self.started + Duration::from_millis(self.last_ms.load(Ordering::Relaxed))
+    }
+}
+
+/// What the connection's clock says.
+enum Due {
+    /// Nothing before then.
+    Wait(Instant),
+    /// End it gently.
+    Drain,
+    /// End it.
+    Cut,
+}
+
+/// Runs the connection beside its clock and the signals to stop.
+async fn drive<H, S>(
+    shared: &Shared<H>,
+    connection: auto::Connection<'_, TokioIo<Io>, S, TokioExecutor>,
+    activity: &Activity,
+) -> Result<(), String>
+where
+    S: Service<Request<Incoming>, Response = Response<ResponseBody>, Error = Infallible>,
+    S::Future: Send + 'static,
+{
+    let mut connection = pin!(connection);
+    let mut stop = pin!(shared.stop.cancelled());
+    let mut cut = pin!(shared.cut.cancelled());
+    let mut clock = ConnectionClock::new(&shared.settings, activity.started);
+    let mut timer = pin!(tokio::time::sleep_until(clock.first()));
+    loop {
+        tokio::select! {
+            biased;
+            ended = connection.as_mut() => return ended.map_err(|error| crate::body::chain(&*error)),
+            () = &mut cut => return Ok(()),
+            () = &mut stop, if !clock.draining => {
+                clock.draining = true;
+                connection.as_mut().graceful_shutdown();
+            }
+            () = timer.as_mut() => match clock.due(&shared.settings, activity, Instant::now()) {
+                Due::Wait(until) => timer.as_mut().reset(until),
+                Due::Cut => return Ok(()),
+                Due::Drain => {
+                    clock.draining = true;
+                    connection.as_mut().graceful_shutdown();
+                    timer.as_mut().reset(clock.cut_at.unwrap_or_else(far_future));
+                }
+            },
+        }
+    }
+}
+
+/// When a connection has to be looked at.
+struct ConnectionClock {
+    draining: bool,
+    age_at: Option<Instant>,
+    cut_at: Option<Instant>,
+    started: Instant,
+}
+
+impl ConnectionClock {
+    fn new(settings: &ServerSettings, started: Instant) -> ConnectionClock {
+        // Connections that began together must not all end together.
+        let age_at = settings.connection_age_max.map(|age| started + age.mul_f64(0.9 + 0.2 * fastrand::f64()));
+        let _ = settings;
+        ConnectionClock { draining: false, age_at, cut_at: None, started }
+    }
+
+    fn first(&self) -> Instant {
+        self.started
+    }
+
+    fn due(&mut self, settings: &ServerSettings, activity: &Activity, now: Instant) -> Due {
+        if self.cut_at.is_some_and(|at| now >= at) {
+            return Due::Cut;
+        }
+        if self.draining {
+            return Due::Wait(self.cut_at.unwrap_or_else(far_future));
+        }
+        if self.age_at.is_some_and(|at| now >= at) {
+            self.cut_at = settings.connection_age_grace.map(|grace| now + grace);
+            return Due::Drain;
+        }
+        let mut next = self.age_at.unwrap_or_else(far_future);
+        if activity.requests.load(Ordering::Relaxed) == 0 {
+            // Nothing may hold a connection without ever completing a request's head.
+            let at = self.started + settings.header_read_timeout;
+            if now >= at {
+                return Due::Cut;
+            }
+            next = next.min(at);
+        } else if let Some(idle) = settings.idle_timeout {
+            let in_work = activity.in_work.load(Ordering::Relaxed) > 0;
+            let at = if in_work { now + idle } else { activity.last() + idle };
+            if now >= at {
+                // A client that ignores the request to go is cut after as long again.
+                self.cut_at = Some(now + idle);
+                return Due::Drain;
+            }
+            next = next.min(at);
+        }
+        Due::Wait(next)
+    }
+}
+
+fn far_future() -> Instant {
+    Instant::now() + Duration::from_secs(365 * 24 * 3600)
+}
+
+/// Turns hyper's requests into ours.
+struct RequestService<H> {
+    shared: Arc<Shared<H>>,
+    info: Arc<ConnInfo>,
+    activity: Arc<Activity>,
+}
+
+impl<H, F> Service<Request<Incoming>> for RequestService<H>
+where
+    H: Fn(Request<RequestBody>, Arc<ConnInfo>) -> F + Send + Sync + 'static,
+    F: Future<Output = Response<ResponseBody>> + Send + 'static,
+{
+    type Response = Response<ResponseBody>;
+    type Error = Infallible;
+    type Future = Answer<F>;
+
+    fn call(&self, request: Request<Incoming>) -> Answer<F> {
+        let in_work = InWork::new(Arc::clone(&self.activity));
+        if let Some(authenticator) = &self.shared.settings.authenticator
+            && let Err(error) = authenticator.check(request.headers())
+        {
+            let response = refuse(&request, error, authenticator.challenge());
+            return Answer::Refused { response: Some(response), in_work };
+        }
+        let deadline = self.shared.settings.request_read_timeout.map(|limit| Instant::now() + limit);
+        let request = request.map(|incoming| RequestBody::new(incoming, deadline));
+        Answer::Handler { future: (self.shared.handler)(request, Arc::clone(&self.info)), in_work }
+    }
+}
+
+fn refuse(request: &Request<Incoming>, error: AuthError, challenge: &'static str) -> Response<ResponseBody> {
+    if grpc::is_grpc(request.headers()) {
+        return Status::new(grpc::Code::Unauthenticated, error.to_string()).into_response();
+    }
+    let mut response = super::text_response(StatusCode::UNAUTHORIZED, error.to_string());
+    response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+    response
+}
+
+/// Counts a request while it is in work.
+struct InWork(Arc<Activity>);
+
+impl InWork {
+    fn new(activity: Arc<Activity>) -> InWork {
+        activity.requests.fetch_add(1, Ordering::Relaxed);
+        activity.in_work.fetch_add(1, Ordering::Relaxed);
+        InWork(activity)
+    }
+}
+
+impl Drop for InWork {
+    fn drop(&mut self) {
+        self.0.touch();
+        self.0.in_work.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+pin_project! {
+    /// The future of a response: the handler's, or one that is known already.
+    #[project = AnswerProjection]
+    pub(super) enum Answer<F> {
+        Handler { #[pin] future: F, in_work: InWork },
+        Refused { response: Option<Response<ResponseBody>>, in_work: InWork },
+    }
+}
+
+impl<F: Future<Output = Response<ResponseBody>>> Future for Answer<F> {
+    type Output = Result<Response<ResponseBody>, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.project() {
+            AnswerProjection::Handler { future, .. } => future.poll(cx).map(Ok),
+            AnswerProjection::Refused { response, .. } => {
+                Poll::Ready(Ok(response.take().unwrap_or_else(|| Response::new(ResponseBody::empty()))))
+            }
+        }
+    }
+}
