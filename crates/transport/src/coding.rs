@@ -129,6 +129,9 @@ pub enum Members {
     Several,
 }
 
+/// Each member costs a reset of the decoder, so a flood of empty ones is not worked through.
+const MEMBERS_MAX: usize = 4096;
+
 /// A decompressed payload and what was learnt about its compressed form.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decompressed {

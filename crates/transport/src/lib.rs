@@ -1,8 +1,8 @@
 //! HTTP and gRPC servers and clients with TLS, compression, limits and time-outs: everything between sockets and
 //! payload bytes.
 //!
-//! The crate moves opaque [`Bytes`](bytes::Bytes). It never looks into a payload, knows no telemetry, and reads no
-//! configuration: its settings are plain structs that others fill.
+//! The crate moves opaque [`Bytes`](bytes::Bytes). It never looks into a payload, knows no telemetry. Its
+//! settings are plain structs; [`configured`] fills them from the shapes of a configuration.
 //!
 //! - [`server`]: listeners, HTTP/1.1 and HTTP/2 on one port, limits that hold against hostile clients
 //! - [`grpc`]: message framing, status, unary calls on top of a server
@@ -21,6 +21,7 @@
 pub mod auth;
 mod body;
 pub mod coding;
+pub mod configured;
 mod connect;
 pub mod endpoint;
 pub mod grpc;

@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use bytes::Bytes;
 use flate2::{Compress, Compression, Crc, Decompress, FlushCompress, FlushDecompress, Status};
 
-use super::{Coding, CodingError, Decompressed, Level, Members, into_bytes};
+use super::{Coding, CodingError, Decompressed, Level, MEMBERS_MAX, Members, into_bytes};
 
 const GZIP_HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
 const GZIP_TRAILER_BYTES: usize = 8;
@@ -102,6 +102,9 @@ pub(super) fn decompress_gzip(packed: &[u8], limit_bytes: usize) -> Result<Decom
     let mut rest = packed;
     let mut members = 0_usize;
     while !rest.is_empty() || members == 0 {
+        if members == MEMBERS_MAX {
+            return Err(corrupt("more than 4096 members"));
+        }
         let body = skip_gzip_header(rest).map_err(corrupt)?;
         let start = out.len();
         // The last four bytes are the size, if this is the only member, and only a hint.

@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use bytes::Bytes;
 use lz4_flex::frame::{BlockSize, FrameDecoder, FrameEncoder, FrameInfo};
 
-use super::{Coding, CodingError, Decompressed, Members, into_bytes};
+use super::{Coding, CodingError, Decompressed, MEMBERS_MAX, Members, into_bytes};
 
 const MAGIC: [u8; 4] = [0x04, 0x22, 0x4d, 0x18];
 
@@ -42,6 +42,9 @@ fn count_frames(packed: &[u8]) -> Result<usize, CodingError> {
     let mut rest = packed;
     let mut frames = 0;
     while !rest.is_empty() || frames == 0 {
+        if frames == MEMBERS_MAX {
+            return Err(corrupt("more than 4096 frames"));
+        }
         rest = skip_frame(rest).ok_or_else(|| corrupt("not a complete frame"))?;
         frames += 1;
     }

@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use bytes::Bytes;
 use zstd::zstd_safe::{self, CCtx, DCtx, DParameter, InBuffer, OutBuffer};
 
-use super::{Coding, CodingError, Decompressed, Level, Members, into_bytes};
+use super::{Coding, CodingError, Decompressed, Level, MEMBERS_MAX, Members, into_bytes};
 
 /// RFC 8878, section 3.1.1.1.2 asks decoders for 8 MiB, and lets them refuse more.
 const WINDOW_LOG_MAX: u32 = 23;
@@ -59,6 +59,9 @@ pub(super) fn decompress(packed: &[u8], limit_bytes: usize) -> Result<Decompress
     let mut rest = packed;
     let mut frames = 0_usize;
     while !rest.is_empty() || frames == 0 {
+        if frames == MEMBERS_MAX {
+            return Err(corrupt("more than 4096 frames"));
+        }
         let length = zstd_safe::find_frame_compressed_size(rest).map_err(|_| corrupt("not a complete frame"))?;
         let (frame, after) = rest.split_at_checked(length).ok_or_else(|| corrupt("the frame breaks off"))?;
         decompress_frame(frame, &mut out, limit_bytes)?;
