@@ -6,7 +6,10 @@ mod payloads;
 use bytes::Bytes;
 use divan::counter::BytesCount;
 use divan::{Bencher, black_box};
-use otlp::{Batch, Limits, Signal};
+use otlp::edit::{Edited, RecordContext, edit_records, edit_resources};
+use otlp::encode::AttributesWriter;
+use otlp::view::{KeyValues, MetricData, Repeated};
+use otlp::{Batch, Limits, Signal, SplitLimits};
 
 fn main() {
     payloads::assert_sizes();
@@ -28,4 +31,87 @@ fn parse(bencher: Bencher<'_, '_>, signal: Signal) {
     bencher
         .counter(BytesCount::new(bytes.len()))
         .bench(|| Batch::parse(signal, black_box(&bytes).clone(), &Limits::default()).unwrap().items());
+}
+
+fn batch(signal: Signal) -> Batch {
+    Batch::parse(signal, request(signal), &Limits::default()).unwrap()
+}
+
+/// Reads what an exporter reads: every attribute of every record.
+#[divan::bench(args = Signal::ALL)]
+fn views(bencher: Bencher<'_, '_>, signal: Signal) {
+    let batch = batch(signal);
+    let size = |attributes: KeyValues<'_>| {
+        attributes
+            .map(|attribute| attribute.key().len() + attribute.value().as_str().map_or(8, str::len))
+            .sum::<usize>()
+    };
+    bencher.counter(BytesCount::new(batch.size_bytes())).bench(|| match signal {
+        Signal::Traces => {
+            let blocks = black_box(&batch).traces().unwrap().resource_spans();
+            let spans = blocks.flat_map(|block| block.scope_spans()).flat_map(|scope| scope.spans());
+            spans.map(|span| span.name().len() + size(span.attributes())).sum::<usize>()
+        }
+        Signal::Metrics => {
+            let blocks = black_box(&batch).metrics().unwrap().resource_metrics();
+            let metrics = blocks.flat_map(|block| block.scope_metrics()).flat_map(|scope| scope.metrics());
+            let points = metrics.flat_map(|metric| match metric.data() {
+                MetricData::Gauge { points } => points,
+                _ => Repeated::empty(),
+            });
+            points.map(|point| size(point.attributes()) + usize::from(point.value().is_some())).sum::<usize>()
+        }
+        Signal::Logs => {
+            let blocks = black_box(&batch).logs().unwrap().resource_logs();
+            let records = blocks.flat_map(|block| block.scope_logs()).flat_map(|scope| scope.log_records());
+            records.map(|record| record.body().as_str().map_or(0, str::len) + size(record.attributes())).sum::<usize>()
+        }
+    });
+}
+
+/// Twenty requests of 200 spans into one.
+#[divan::bench]
+fn concat(bencher: Bencher<'_, '_>) {
+    let batches = vec![batch(Signal::Traces); 20];
+    let size: usize = batches.iter().map(Batch::size_bytes).sum();
+    bencher.counter(BytesCount::new(size)).bench(|| Batch::concat(Signal::Traces, black_box(&batches)));
+}
+
+/// The floor for edits: one copy of the request.
+#[divan::bench]
+fn memcpy(bencher: Bencher<'_, '_>) {
+    let batch = batch(Signal::Traces);
+    bencher.counter(BytesCount::new(batch.size_bytes())).bench(|| black_box(&batch).bytes().to_vec());
+}
+
+fn upsert(attributes: KeyValues<'_>, out: &mut AttributesWriter<'_>) -> Edited {
+    for attribute in attributes.filter(|attribute| attribute.key_bytes() != b"telemetry.pipeline") {
+        out.raw_key_value(attribute.as_bytes());
+    }
+    out.string("telemetry.pipeline", "crossfade");
+    Edited::Changed
+}
+
+/// One attribute upserted into the resource.
+#[divan::bench(args = Signal::ALL)]
+fn edit_resource(bencher: Bencher<'_, '_>, signal: Signal) {
+    let batch = batch(signal);
+    bencher.counter(BytesCount::new(batch.size_bytes())).bench(|| edit_resources(black_box(&batch), &upsert));
+}
+
+/// One attribute upserted into every record.
+#[divan::bench(args = Signal::ALL)]
+fn edit_record(bencher: Bencher<'_, '_>, signal: Signal) {
+    let batch = batch(signal);
+    let edit =
+        |_: &RecordContext<'_>, attributes: KeyValues<'_>, out: &mut AttributesWriter<'_>| upsert(attributes, out);
+    bencher.counter(BytesCount::new(batch.size_bytes())).bench(|| edit_records(black_box(&batch), &edit));
+}
+
+/// 200 items into parts of 50.
+#[divan::bench(args = Signal::ALL)]
+fn split(bencher: Bencher<'_, '_>, signal: Signal) {
+    let batch = batch(signal);
+    let limits = SplitLimits { items_max: 50, bytes_max: 0 };
+    bencher.counter(BytesCount::new(batch.size_bytes())).bench(|| black_box(&batch).split(limits));
 }

@@ -7,11 +7,15 @@
 
 mod batch;
 mod check;
+pub mod edit;
 pub mod encode;
 mod frames;
 #[expect(dead_code, reason = "the JSON transcoder will read the names")]
 mod schema;
 mod signal;
+mod splice;
+mod split;
+mod tree;
 mod values;
 pub mod view;
 pub mod wire;
@@ -19,4 +23,5 @@ pub mod wire;
 pub use batch::{Batch, Limits, Malformed, MalformedKind};
 pub use frames::{ContentEncoding, Frames};
 pub use signal::Signal;
+pub use split::SplitLimits;
 pub use values::{NumberValue, SpanId, SpanKind, StatusCode, Temporality, TraceId};

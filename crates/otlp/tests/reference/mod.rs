@@ -3,8 +3,10 @@
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its part")]
 
 pub mod arbitrary;
+pub mod flat;
 pub mod normal;
 pub mod read;
+pub mod unknown;
 pub mod write;
 
 use otlp::{Batch, Limits, Signal};
