@@ -4,4 +4,5 @@
 pub mod labels;
 pub mod names;
 pub mod relabel;
+pub mod scrape;
 pub mod text;
