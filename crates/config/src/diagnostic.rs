@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::path::Path;
+use crate::snippet::Lines;
 use crate::source::Position;
 
 /// More than this many findings help nobody; the rest is only counted, so that a mangled file stays bounded.
@@ -58,6 +59,8 @@ pub struct Diagnostics {
     errors: Vec<Diagnostic>,
     warnings: Vec<Diagnostic>,
     errors_left_out: usize,
+    /// Where secrets stand: a finding about such a place never shows its line, whoever reports it and whenever.
+    secrets: Vec<Position>,
 }
 
 // === impl Diagnostic ===
@@ -112,7 +115,7 @@ impl Diagnostic {
     /// Several lines for a terminal: severity, message, place, the line of the file with a caret, help.
     pub fn render(&self) -> String {
         let mut out = String::new();
-        crate::snippet::render(&mut out, self);
+        Lines::of([self]).render(&mut out, self);
         out
     }
 
@@ -193,12 +196,13 @@ impl Errors {
 
     /// All of them for a terminal, each with the line of the file and a caret.
     pub fn render(&self) -> String {
+        let lines = Lines::of(&self.0);
         let mut out = String::new();
         for (i, error) in self.0.iter().enumerate() {
             if i > 0 {
                 out.push('\n');
             }
-            crate::snippet::render(&mut out, error);
+            lines.render(&mut out, error);
         }
         out
     }
@@ -259,6 +263,11 @@ impl Diagnostics {
         }
     }
 
+    /// Remembers that the value at `position` is a secret.
+    pub(crate) fn keep_secret(&mut self, position: &Position) {
+        self.secrets.push(position.clone());
+    }
+
     /// Adds help to the error that was reported last.
     pub(crate) fn help_last_error(&mut self, help: String) {
         if let Some(error) = self.errors.last_mut().filter(|_| self.errors_left_out == 0) {
@@ -269,6 +278,7 @@ impl Diagnostics {
     /// Adds all of another collection.
     pub fn append(&mut self, other: Diagnostics) {
         self.errors_left_out += other.errors_left_out;
+        self.secrets.extend(other.secrets);
         for diagnostic in other.errors.into_iter().chain(other.warnings) {
             self.push(diagnostic);
         }
@@ -291,6 +301,10 @@ impl Diagnostics {
 
     /// The warnings when there is no error; otherwise all errors, in the order of the lines.
     pub fn finish(mut self) -> Result<Vec<Diagnostic>, Errors> {
+        for diagnostic in self.errors.iter_mut().chain(&mut self.warnings) {
+            let places = diagnostic.position.iter().chain(diagnostic.related.iter().map(|related| &related.position));
+            diagnostic.secret |= places.into_iter().any(|place| self.secrets.contains(place));
+        }
         sort_by_place(&mut self.warnings);
         if self.errors.is_empty() {
             return Ok(self.warnings);

@@ -89,9 +89,8 @@ impl<'s> Field<'s> {
     }
 
     /// Text that is never printed, neither here nor by whoever holds it.
-    pub fn secret(mut self) -> Read<'s, Secret> {
-        self.secrecy = Secrecy::Secret;
-        self.scalar("a string", |text| Ok::<_, String>(Secret::new(text)))
+    pub fn secret(self) -> Read<'s, Secret> {
+        self.kept_secret().scalar("a string", |text| Ok::<_, String>(Secret::new(text)))
     }
 
     /// `true` or `false`; also `yes`, `no`, `on`, `off`.
@@ -243,7 +242,9 @@ impl<'s> Field<'s> {
                     let path = self.path.key(&entry.key);
                     let position = entry.value.position();
                     let mut field = Field::new(Some(&entry.value), path, Some(position), self.broken, self.diagnostics);
-                    field.secrecy = secrecy;
+                    if secrecy == Secrecy::Secret {
+                        field = field.kept_secret();
+                    }
                     let value = field.scalar("a string", |text| Ok::<_, String>(make(text)));
                     let value = if entry.value.is_null() { Some(make("")) } else { value.optional() };
                     pairs.extend(value.map(|value| (entry.key.to_string(), value)));
@@ -255,7 +256,9 @@ impl<'s> Field<'s> {
                     let pair = section.read(|section| {
                         let name = section.get("name").string().required();
                         let mut value = section.get("value");
-                        value.secrecy = secrecy;
+                        if secrecy == Secrecy::Secret {
+                            value = value.kept_secret();
+                        }
                         let value = value.scalar("a string", |text| Ok::<_, String>(make(text))).optional();
                         Some((name?, value.unwrap_or_else(|| make(""))))
                     });
@@ -276,7 +279,7 @@ impl<'s> Field<'s> {
     /// Reads the text of a scalar.
     fn scalar<T, E: Display>(mut self, expected: &str, parse: impl FnOnce(&str) -> Result<T, E>) -> Read<'s, T> {
         if self.node.and_then(Node::text).is_some_and(may_hold_a_password) {
-            self.secrecy = Secrecy::Secret;
+            self = self.kept_secret();
         }
         self.typed(expected, |node| match node.text() {
             Some(text) => parse(text).map_err(|error| error.to_string()),
@@ -295,6 +298,14 @@ impl<'s> Field<'s> {
             Ok(value) => Read { field: self, state: State::Present(value) },
             Err(detail) => self.invalid(&detail),
         }
+    }
+
+    fn kept_secret(mut self) -> Field<'s> {
+        self.secrecy = Secrecy::Secret;
+        if let Some(node) = self.node {
+            self.diagnostics.keep_secret(node.position());
+        }
+        self
     }
 
     fn is_hidden(&self) -> bool {

@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::field::Field;
-use crate::node::{Kind, Map, Node};
+use crate::node::{Entry, Kind, Map, Node};
 use crate::path::{Path, printable};
 use crate::source::Position;
 use crate::suggest;
@@ -79,6 +79,13 @@ impl<'a> Section<'a> {
         Section { node: None, position, map: &EMPTY, path, diagnostics, known: Vec::new(), state: State::Sound }
     }
 
+    /// Says where messages about the section as a whole point, usually its key; else they point at its first value.
+    #[must_use]
+    pub fn at(mut self, position: &Position) -> Section<'a> {
+        self.position = Some(position.clone());
+        self
+    }
+
     /// The path of this section.
     pub fn path(&self) -> &Path {
         &self.path
@@ -124,7 +131,7 @@ impl<'a> Section<'a> {
         if self.state == State::Sound {
             self.state = State::AllTaken;
         }
-        let entry = |entry: &'a crate::node::Entry| {
+        let entry = |entry: &'a Entry| {
             let key = Spanned { value: entry.key.to_string(), position: entry.key_position.clone() };
             (key, &entry.value)
         };
@@ -133,22 +140,31 @@ impl<'a> Section<'a> {
 
     /// The sub-section `key`; a missing one gives all its defaults.
     pub fn child<T>(&mut self, key: &'static str, read: impl FnOnce(&mut Section<'_>) -> T) -> T {
-        match self.node(key) {
-            Some(node) => Section::open(node, self.path.key(key), self.diagnostics).read(read),
+        match self.entry(key) {
+            Some(entry) => self.open_child(entry).read(read),
             None => Section::empty(self.path.key(key), self.position.clone(), self.diagnostics).read(read),
         }
     }
 
     /// The sub-section `key`, if it is there and not null.
     pub fn child_if_present<T>(&mut self, key: &'static str, read: impl FnOnce(&mut Section<'_>) -> T) -> Option<T> {
-        let node = self.node(key).filter(|node| !node.is_null())?;
-        Some(Section::open(node, self.path.key(key), self.diagnostics).read(read))
+        let entry = self.entry(key).filter(|entry| !entry.value.is_null())?;
+        Some(self.open_child(entry).read(read))
     }
 
     /// The sub-section `key`, if it is named at all: `grpc:` with nothing behind it means "with all its defaults".
     pub fn child_if_named<T>(&mut self, key: &'static str, read: impl FnOnce(&mut Section<'_>) -> T) -> Option<T> {
-        let node = self.node(key)?;
-        Some(Section::open(node, self.path.key(key), self.diagnostics).read(read))
+        let entry = self.entry(key)?;
+        Some(self.open_child(entry).read(read))
+    }
+
+    fn open_child(&mut self, entry: &'a Entry) -> Section<'_> {
+        Section::open(&entry.value, self.path.key(&entry.key), self.diagnostics).at(&entry.key_position)
+    }
+
+    fn entry(&mut self, key: &'static str) -> Option<&'a Entry> {
+        self.know(key);
+        self.map.entry(key)
     }
 
     /// The sub-sections in the list `key`; a single map counts as a list of one, a missing list as empty.
@@ -180,7 +196,8 @@ impl<'a> Section<'a> {
             let mut children = Vec::new();
             for (name, node) in section.entries() {
                 let path = section.path.key(&name.value);
-                let child = Section::open(node, path, section.diagnostics).read(|child| read(&name, child));
+                let child = Section::open(node, path, section.diagnostics).at(&name.position);
+                let child = child.read(|child| read(&name, child));
                 children.push((name, child));
             }
             children
@@ -191,16 +208,14 @@ impl<'a> Section<'a> {
     ///
     /// A value that asks for nothing (null, `false`, an empty text, list or map, `{enabled: false}`) is accepted.
     pub fn unsupported(&mut self, key: &'static str, reason: &str) {
-        self.know(key);
-        let Some(entry) = self.map.entry(key).filter(|entry| !asks_for_nothing(&entry.value)) else { return };
+        let Some(entry) = self.entry(key).filter(|entry| !asks_for_nothing(&entry.value)) else { return };
         let message = format!("not built yet: {reason}");
         self.diagnostics.push(Diagnostic::error(self.path.key(key), message).at(&entry.key_position));
     }
 
     /// Accepts a key that changes nothing here, and warns that and why it does not.
     pub fn without_effect(&mut self, key: &'static str, reason: &str) {
-        self.know(key);
-        let Some(entry) = self.map.entry(key).filter(|entry| !entry.value.is_null()) else { return };
+        let Some(entry) = self.entry(key).filter(|entry| !entry.value.is_null()) else { return };
         let message = format!("has no effect: {reason}");
         self.diagnostics.push(Diagnostic::warning(self.path.key(key), message).at(&entry.key_position));
     }

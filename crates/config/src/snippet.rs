@@ -3,17 +3,19 @@
 //! A line may hold more than the value in question, and some of that may be secret. So values of other keys on the
 //! same line are replaced by `…`; the value in question stays, unless it is a secret itself.
 
+use std::collections::HashMap;
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use saphyr_parser::{Event, Parser, Span};
 
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::path::printable;
-use crate::source::Position;
+use crate::source::{Position, Source};
 
 const LINE_CHARS_MAX: usize = 160;
 
-/// A scalar on the line: its columns, counted from zero, and what it is to the collection around it.
+/// A scalar on a line: its columns, counted from zero, and what it is to the collection around it.
 struct Token {
     start: usize,
     end: usize,
@@ -27,46 +29,98 @@ enum Role {
     Item,
 }
 
-/// Appends the whole finding, several lines.
-pub(crate) fn render(out: &mut String, diagnostic: &Diagnostic) {
-    let severity = match diagnostic.severity {
-        Severity::Error => "error",
-        Severity::Warning => "warning",
-    };
-    out.push_str(severity);
-    out.push_str(": ");
-    if !diagnostic.path.is_root() {
-        let _ = write!(out, "{}: ", diagnostic.path);
-    }
-    out.push_str(&diagnostic.message);
-    out.push('\n');
-    if let Some(position) = &diagnostic.position {
-        excerpt(out, "-->", position, diagnostic.secret);
-    }
-    for related in &diagnostic.related {
-        let _ = writeln!(out, "   = {}:", related.note);
-        excerpt(out, ":::", &related.position, diagnostic.secret);
-    }
-    if let Some(help) = &diagnostic.help {
-        let _ = writeln!(out, "   = help: {help}");
-    }
+/// A line that a finding is about.
+#[derive(Default)]
+struct Line {
+    text: Option<String>,
+    /// The scalars on it; none when the text is no YAML up to the end of the line.
+    tokens: Option<Vec<Token>>,
 }
 
-fn excerpt(out: &mut String, arrow: &str, position: &Position, secret: bool) {
-    let _ = writeln!(out, "  {arrow} {position}");
-    let Some(line) = position.source().line(position.line()) else { return };
-    let (text, caret, width) = shown_line(line, position, secret);
-    let number = position.line().to_string();
-    let gutter = " ".repeat(number.len());
-    let _ = writeln!(out, "{gutter} |");
-    let _ = writeln!(out, "{number} | {text}");
-    let _ = writeln!(out, "{gutter} | {}{}", " ".repeat(caret), "^".repeat(width.max(1)));
+/// The lines that some findings are about. Each text is read once, however many findings there are.
+pub(crate) struct Lines {
+    sources: Vec<(Arc<Source>, HashMap<usize, Line>)>,
+}
+
+// === impl Lines ===
+
+impl Lines {
+    /// Collects the lines of all places in `diagnostics`.
+    pub(crate) fn of<'d>(diagnostics: impl IntoIterator<Item = &'d Diagnostic>) -> Lines {
+        let mut lines = Lines { sources: Vec::new() };
+        for diagnostic in diagnostics {
+            let related = diagnostic.related.iter().map(|related| &related.position);
+            for position in diagnostic.position.iter().chain(related) {
+                lines.want(position);
+            }
+        }
+        for (source, wanted) in &mut lines.sources {
+            for (i, text) in source.text().lines().enumerate() {
+                if let Some(line) = wanted.get_mut(&(i + 1)) {
+                    line.text = Some(text.to_owned());
+                }
+            }
+            collect_tokens(source, wanted);
+        }
+        lines
+    }
+
+    fn want(&mut self, position: &Position) {
+        let known = self.sources.iter().position(|(source, _)| Arc::ptr_eq(source, position.source()));
+        let at = known.unwrap_or_else(|| {
+            self.sources.push((Arc::clone(position.source()), HashMap::new()));
+            self.sources.len() - 1
+        });
+        self.sources[at].1.entry(position.line() as usize).or_default();
+    }
+
+    fn line(&self, position: &Position) -> Option<&Line> {
+        let (_, lines) = self.sources.iter().find(|(source, _)| Arc::ptr_eq(source, position.source()))?;
+        lines.get(&(position.line() as usize))
+    }
+
+    /// Appends a whole finding, several lines.
+    pub(crate) fn render(&self, out: &mut String, diagnostic: &Diagnostic) {
+        let severity = match diagnostic.severity {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+        };
+        out.push_str(severity);
+        out.push_str(": ");
+        if !diagnostic.path.is_root() {
+            let _ = write!(out, "{}: ", diagnostic.path);
+        }
+        out.push_str(&diagnostic.message);
+        out.push('\n');
+        if let Some(position) = &diagnostic.position {
+            self.excerpt(out, "-->", position, diagnostic.secret);
+        }
+        for related in &diagnostic.related {
+            let _ = writeln!(out, "   = {}:", related.note);
+            self.excerpt(out, ":::", &related.position, diagnostic.secret);
+        }
+        if let Some(help) = &diagnostic.help {
+            let _ = writeln!(out, "   = help: {help}");
+        }
+    }
+
+    fn excerpt(&self, out: &mut String, arrow: &str, position: &Position, secret: bool) {
+        let _ = writeln!(out, "  {arrow} {position}");
+        let Some(line) = self.line(position) else { return };
+        let Some(text) = &line.text else { return };
+        let (text, caret, width) = shown_line(text, line.tokens.as_deref(), position, secret);
+        let number = position.line().to_string();
+        let gutter = " ".repeat(number.len());
+        let _ = writeln!(out, "{gutter} |");
+        let _ = writeln!(out, "{number} | {text}");
+        let _ = writeln!(out, "{gutter} | {}{}", " ".repeat(caret), "^".repeat(width.max(1)));
+    }
 }
 
 /// The line with foreign values replaced, the column of the caret in it, and how many carets.
-fn shown_line(line: &str, position: &Position, secret: bool) -> (String, usize, usize) {
+fn shown_line(line: &str, tokens: Option<&[Token]>, position: &Position, secret: bool) -> (String, usize, usize) {
     let at = (position.column() as usize).saturating_sub(1);
-    let Some(tokens) = tokens_on_line(position) else { return cut_at_value(line, at) };
+    let Some(tokens) = tokens else { return cut_at_value(line, at) };
     let subject = tokens.iter().find(|token| token.start == at);
     let subject_role = subject.map(|token| token.role);
     let chars: Vec<char> = line.chars().collect();
@@ -74,26 +128,24 @@ fn shown_line(line: &str, position: &Position, secret: bool) -> (String, usize, 
     let mut width = subject.map_or(1, |token| token.end.min(chars.len()).saturating_sub(token.start));
     for token in tokens.iter().filter(|token| token.role != Role::Key) {
         let is_subject = token.start == at;
-        let keep = (is_subject && !secret) || (token.role == Role::Item && subject_role == Some(Role::Item) && !secret);
-        if keep || token.start < column {
+        let is_sibling = token.role == Role::Item && subject_role == Some(Role::Item);
+        if token.start < column || ((is_subject || is_sibling) && !secret) {
             continue;
         }
         push_chars(&mut text, &chars, column, token.start);
+        let end = token.end.min(chars.len());
         if is_subject {
             (caret, width) = (text.chars().count(), 1);
+        } else if token.start < at {
+            caret = (caret + 1 + token.start).saturating_sub(end);
         }
         text.push('…');
-        let end = token.end.min(chars.len());
-        if token.start < at && !is_subject {
-            caret = (caret + 1 + token.start).saturating_sub(end.max(token.start));
-        }
         column = end;
     }
     push_chars(&mut text, &chars, column, chars.len());
-    if caret > LINE_CHARS_MAX {
-        return (printable(&text, LINE_CHARS_MAX), 0, 1);
-    }
-    (printable(&text.replace('\t', " "), LINE_CHARS_MAX), caret, width.min(LINE_CHARS_MAX))
+    let text = printable(&text.replace('\t', " "), LINE_CHARS_MAX);
+    // A caret beyond what is shown of a very long line would point at nothing.
+    if caret > LINE_CHARS_MAX { (text, 0, 1) } else { (text, caret, width.min(LINE_CHARS_MAX + 1 - caret)) }
 }
 
 fn push_chars(text: &mut String, chars: &[char], from: usize, to: usize) {
@@ -111,21 +163,27 @@ fn cut_at_value(line: &str, at: usize) -> (String, usize, usize) {
     (shown, caret, 1)
 }
 
-/// The scalars that stand on the line of `position`; none when the text is no YAML up to there.
-fn tokens_on_line(position: &Position) -> Option<Vec<Token>> {
-    let line = position.line() as usize;
-    let mut tokens = Vec::new();
+/// Finds the scalars on the wanted lines of a text.
+fn collect_tokens(source: &Source, wanted: &mut HashMap<usize, Line>) {
     // What the next scalar is: one entry for each open collection.
     let mut open: Vec<Option<Role>> = Vec::new();
-    for event in Parser::new_from_str(position.source().text()) {
-        let (event, span) = event.ok()?;
-        if span.start.line() > line {
+    let mut found: HashMap<usize, Vec<Token>> = HashMap::new();
+    let last = wanted.keys().copied().max().unwrap_or_default();
+    let mut sound_before = 0;
+    for event in Parser::new_from_str(source.text()) {
+        let Ok((event, span)) = event else { break };
+        sound_before = span.start.line();
+        if sound_before > last {
             break;
         }
         match event {
             Event::Scalar(..) | Event::Alias(_) => {
                 let role = next_role(&mut open);
-                tokens.extend(on_line(span, line, role));
+                for line in span.start.line()..=span.end.line().min(last) {
+                    if wanted.contains_key(&line) {
+                        found.entry(line).or_default().extend(on_line(span, line, role));
+                    }
+                }
             }
             Event::MappingStart(..) => {
                 next_role(&mut open);
@@ -138,10 +196,15 @@ fn tokens_on_line(position: &Position) -> Option<Vec<Token>> {
             Event::MappingEnd | Event::SequenceEnd => {
                 open.pop();
             }
+            Event::StreamEnd => sound_before = usize::MAX,
             _ => {}
         }
     }
-    Some(tokens)
+    for (number, line) in wanted {
+        if *number < sound_before {
+            line.tokens = Some(found.remove(number).unwrap_or_default());
+        }
+    }
 }
 
 /// The role of a value that starts now; in a map, keys and values alternate.

@@ -188,7 +188,8 @@ impl<'r> Reader<'r> {
         let kind = match tag {
             None if plain => resolve_plain(text),
             None => Kind::String(Arc::from(text)),
-            Some(tag) if tag.handle == "!" && tag.suffix.is_empty() => Kind::String(Arc::from(text)),
+            // The tag `!` alone: text, whatever it looks like.
+            Some(tag) if tag.handle.is_empty() && tag.suffix == "!" => Kind::String(Arc::from(text)),
             Some(tag) if tag.is_yaml_core_schema() => match tagged(&tag.suffix, text) {
                 Some(kind) => kind,
                 None => return self.stop(span, format!("the value is no `!!{}`", printable(&tag.suffix, 40))),
@@ -231,7 +232,11 @@ impl<'r> Reader<'r> {
             let key = self.key(event, key_span)?;
             self.path.push(here.key(&key.text));
             let (event, value_span) = self.next()?;
-            let value = self.value(event, value_span, depth + 1)?;
+            let mut value = self.value(event, value_span, depth + 1)?;
+            // Where nothing is written there is nothing to point at but the key.
+            if value.is_null() && value.text().is_none_or(str::is_empty) {
+                value = Node::scalar(Kind::Null, self.at(key_span), "");
+            }
             if key.is_merge {
                 self.collect_merge(value, value_span, &mut merges)?;
             } else {
@@ -302,11 +307,16 @@ impl<'r> Reader<'r> {
     }
 
     fn not_yaml(&self, error: &ScanError) -> Stopped {
-        let marker = *error.marker();
-        let span = Span::empty(marker);
         let message = format!("this is no YAML: {}", printable(error.info(), 200));
-        let mut diagnostic = Diagnostic::error(self.here(), message).at(&self.at(span));
-        let line = self.source.line(u32::try_from(marker.line()).unwrap_or(u32::MAX)).unwrap_or_default();
+        let mut position = self.at(Span::empty(*error.marker()));
+        // What is missing at the end is reported behind the last line; there is nothing to see there.
+        let lines = u32::try_from(self.source.text().lines().count()).unwrap_or(u32::MAX);
+        if position.line() > lines && lines > 0 {
+            let chars = self.source.line(lines).unwrap_or_default().chars().count();
+            position = Position::new(Arc::clone(self.source), lines, u32::try_from(chars + 1).unwrap_or(u32::MAX));
+        }
+        let line = self.source.line(position.line()).unwrap_or_default();
+        let mut diagnostic = Diagnostic::error(self.here(), message).at(&position);
         if let Some(help) = help_for(line, error.info()) {
             diagnostic = diagnostic.help(help);
         }
@@ -369,10 +379,13 @@ fn help_for(line: &str, info: &str) -> Option<&'static str> {
     if line.contains("${") && line.contains(['[', '{']) && line.trim_start().contains("[$") {
         return Some("inside `[…]` and `{…}` quote it: `[\"${env:NAME}\"]`");
     }
+    if info.contains("unknown anchor") {
+        return Some("quote a value that starts with `*`");
+    }
     if info.contains("mapping values are not allowed") {
         return Some("quote the value if it contains `: `, and check the indentation of this line");
     }
-    if line.contains(": @") || line.contains(": `") || line.contains(": %") || line.contains(": *") {
+    if line.contains(": @") || line.contains(": `") || line.contains(": %") {
         return Some("quote a value that starts with a sign");
     }
     None

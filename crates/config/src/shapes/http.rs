@@ -23,7 +23,8 @@ pub struct HttpClient {
     pub timeout: Option<Duration>,
     /// `compression`; none when not given.
     pub compression: Option<Compression>,
-    /// `compression_params.level`; none when not given or 0, which is the default level.
+    /// `compression_params.level`; none for the default level. For gzip, zlib and deflate it is from 1 to 9; without
+    /// a `compression` it is not checked, since the component's default decides.
     pub compression_level: Option<i32>,
     /// `tls`.
     pub tls: TlsClient,
@@ -107,13 +108,12 @@ impl HttpClient {
         section.unsupported("cookies", "a cookie jar for the client");
         section.unsupported("middlewares", "middleware extensions");
         let compression = Compression::read_http(section.get("compression")).optional();
-        let level = |params: &mut Section<'_>| params.get("level").integer::<i32>().optional();
         HttpClient {
             endpoint: url(section, "endpoint"),
             headers: section.get("headers").secret_map().or_default(),
             timeout: section.get("timeout").duration().optional(),
             compression,
-            compression_level: section.child("compression_params", level).filter(|level| *level != 0),
+            compression_level: section.child("compression_params", |params| compression_level(params, compression)),
             tls: section.child("tls", TlsClient::read),
             auth: read_auth(section),
             proxy_url: url(section, "proxy_url"),
@@ -137,6 +137,27 @@ impl HttpClient {
                 .filter(|timeout| !timeout.is_zero())
                 .unwrap_or(Duration::from_secs(15)),
             force_attempt_http2: section.get("force_attempt_http2").bool().or(true),
+        }
+    }
+}
+
+/// The level, checked against the compression it is for. None for the default level, which is 0, and -1 of zlib.
+fn compression_level(params: &mut Section<'_>, compression: Option<Compression>) -> Option<i32> {
+    let level = params.get("level").integer::<i32>().optional().filter(|level| *level != 0)?;
+    match compression {
+        None | Some(Compression::Zstd) => Some(level),
+        Some(Compression::Gzip | Compression::Zlib | Compression::Deflate) => match level {
+            1..=9 => Some(level),
+            -1 => None,
+            _ => {
+                params.error("level", "expected a level from 1 to 9, or -1 for the default");
+                None
+            }
+        },
+        Some(Compression::None) => None,
+        Some(other) => {
+            params.error("level", format!("`{other}` has no levels"));
+            None
         }
     }
 }

@@ -185,7 +185,8 @@ impl Retry {
         };
         let least = retry.initial_interval.max(retry.max_interval);
         if retry.max_elapsed_time.is_some_and(|most| !most.is_zero() && most < least) {
-            let message = format!("is below the longest wait ({}); `0` means without end", crate::duration::show(least));
+            let message =
+                format!("is below the longest wait ({}); `0` means without end", crate::duration::show(least));
             section.error("max_elapsed_time", message);
         }
         retry

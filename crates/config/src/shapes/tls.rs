@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::field::Field;
+use crate::node::Node;
 use crate::secret::Secret;
 use crate::section::Section;
 
@@ -140,7 +141,8 @@ impl Common {
             (None, Some(_)) => section.fail("a key needs its certificate: give `cert_file` or `cert_pem`"),
             _ => {}
         }
-        let (min_version, max_version) = (version(section.get("min_version")), version(section.get("max_version")));
+        let min_version = least_version(section);
+        let max_version = version(section.get("max_version"));
         if let (Some(least), Some(most)) = (min_version, max_version)
             && least > most
         {
@@ -178,6 +180,19 @@ fn material(section: &mut Section<'_>, file_key: &'static str, pem_key: &'static
         section.error(file_key, format!("give either `{file_key}` or `{pem_key}`, not both"));
     }
     file.map(TlsMaterial::File).or(pem.map(TlsMaterial::Pem))
+}
+
+/// Older peers are not served, but that an old version is allowed does no harm by itself: newer ones are taken then.
+fn least_version(section: &mut Section<'_>) -> Option<TlsVersion> {
+    let key = "min_version";
+    match section.get(key).node().and_then(Node::text) {
+        Some(text @ ("1.0" | "1.1")) => {
+            let message = format!("TLS {text} is broken and not offered: 1.2 is the least here");
+            section.warning(key, message);
+            Some(TlsVersion::V1_2)
+        }
+        _ => version(section.get(key)),
+    }
 }
 
 fn version(field: Field<'_>) -> Option<TlsVersion> {
