@@ -35,6 +35,24 @@ pub(crate) struct Expander<'e> {
 struct Subject<'p> {
     path: &'p Path,
     position: &'p Position,
+    wholeness: Wholeness,
+}
+
+/// Whether a value is one reference, or has text of its own around it, which may be a secret.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wholeness {
+    Whole,
+    WithText,
+}
+
+impl Subject<'_> {
+    fn place(&self, diagnostic: Diagnostic) -> Diagnostic {
+        let diagnostic = diagnostic.at(self.position);
+        match self.wholeness {
+            Wholeness::Whole => diagnostic,
+            Wholeness::WithText => diagnostic.about_a_secret(),
+        }
+    }
 }
 
 /// A piece of a string.
@@ -108,14 +126,15 @@ impl<'e> Expander<'e> {
     /// What a string becomes; none when it stays as it is.
     fn string(&mut self, node: &Node, text: &str, path: &Path, depth: usize, level: usize) -> Option<Node> {
         let position = node.position().clone();
-        let subject = Subject { path, position: &position };
         let parts = split(text);
+        let wholeness = if parts.len() == 1 { Wholeness::Whole } else { Wholeness::WithText };
+        let subject = Subject { path, position: &position, wholeness };
         if let [Part::Reference(reference)] = parts.as_slice() {
             return Some(self.whole(reference, &subject, depth, level));
         }
         if parts.contains(&Part::Unclosed) {
             let warning = Diagnostic::warning(path.clone(), "`${` without a closing `}` is kept as it is");
-            self.diagnostics.push(warning.at(&position).help("write `$$` for a `$` that is meant as such"));
+            self.diagnostics.push(subject.place(warning).help("write `$$` for a `$` that is meant as such"));
         }
         let expanded = self.join(parts, &subject, level)?;
         let node = Node::new(Kind::String(Arc::from(expanded.as_str())), position.clone());
@@ -211,7 +230,7 @@ impl<'e> Expander<'e> {
     }
 
     fn error(&mut self, subject: &Subject<'_>, message: impl Into<String>) {
-        self.diagnostics.push(Diagnostic::error(subject.path.clone(), message).at(subject.position));
+        self.diagnostics.push(subject.place(Diagnostic::error(subject.path.clone(), message)));
     }
 
     /// Looks a reference up. None after an error, which is reported here.
@@ -269,7 +288,7 @@ impl<'e> Expander<'e> {
     }
 
     fn unresolved(&mut self, subject: &Subject<'_>, message: String, help: &str) {
-        self.diagnostics.push(Diagnostic::error(subject.path.clone(), message).at(subject.position).help(help));
+        self.diagnostics.push(subject.place(Diagnostic::error(subject.path.clone(), message)).help(help));
     }
 
     fn variable(&mut self, name: &str, default: Option<&str>, subject: &Subject<'_>, level: usize) -> Option<Found> {
@@ -279,7 +298,7 @@ impl<'e> Expander<'e> {
             (None, Some(default)) => self.text(default, subject, level + 1),
             (None, None) => {
                 let message = format!("the environment variable `{name}` is not set; the value is empty");
-                let warning = Diagnostic::warning(subject.path.clone(), message).at(subject.position);
+                let warning = subject.place(Diagnostic::warning(subject.path.clone(), message));
                 self.diagnostics.push(warning.help(format!("give a default with `${{env:{name}:-default}}`")));
                 String::new()
             }
@@ -371,6 +390,11 @@ fn split(text: &str) -> Vec<Part<'_>> {
         parts.push(Part::Text(plain));
     }
     parts
+}
+
+/// Whether a text is one reference and nothing else.
+pub(crate) fn is_one_reference(text: &str) -> bool {
+    text.starts_with("${") && reference_ends(text).get(&0) == Some(&text.len())
 }
 
 /// Where each `${` that is closed ends, in one pass: a `}` closes the nearest `${` that is still open.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::duration;
+use crate::expand::is_one_reference;
 use crate::id::ComponentId;
 use crate::node::{Kind, Node};
 use crate::path::{Path, printable};
@@ -315,7 +316,10 @@ impl<'s> Field<'s> {
     fn found(&self) -> String {
         match self.node {
             None => "nothing".to_owned(),
-            Some(node) if self.secrecy == Secrecy::Secret && !node.from_expansion() => node.shown_kind().to_owned(),
+            // `Bearer abc${X}` is a secret as a whole; `${X}` alone says nothing.
+            Some(node) if self.secrecy == Secrecy::Secret && !node.expansion().is_some_and(is_one_reference) => {
+                node.shown_kind().to_owned()
+            }
             Some(node) => node.shown(),
         }
     }

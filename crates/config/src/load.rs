@@ -120,7 +120,7 @@ fn read(path: &FilePath, env: &dyn Environment) -> Result<Arc<Source>, Diagnosti
         Some(("file", path)) => env.read_file(FilePath::new(path)),
         _ => env.read_file(path),
     };
-    let shown = if name.starts_with("yaml:") { "yaml:…" } else { &name };
+    let shown = if name.starts_with("yaml:") { "yaml:…" } else { name.strip_prefix("file:").unwrap_or(&name) };
     match text {
         Ok(text) => Ok(Source::new(shown, text)),
         Err(error) => {

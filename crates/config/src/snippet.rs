@@ -14,6 +14,7 @@ use crate::path::printable;
 use crate::source::{Position, Source};
 
 const LINE_CHARS_MAX: usize = 160;
+const OPEN_WORD_CHARS_MAX: usize = 24;
 
 /// A scalar on a line: its columns, counted from zero, and what it is to the collection around it.
 struct Token {
@@ -152,13 +153,15 @@ fn push_chars(text: &mut String, chars: &[char], from: usize, to: usize) {
     text.extend(chars.get(from..to.min(chars.len())).unwrap_or_default());
 }
 
-/// For a line that is no YAML: what stands after the first `:` may be a secret, so only what is before is shown.
+/// For a line that is no YAML: what stands behind the first `:` may be a secret, and so may a long word that stands
+/// alone, such as a line of a key.
 fn cut_at_value(line: &str, at: usize) -> (String, usize, usize) {
     let shown = match line.find(": ") {
         Some(colon) => format!("{}: …", &line[..colon]),
         None => line.to_owned(),
     };
-    let shown = printable(&shown.replace('\t', " "), LINE_CHARS_MAX);
+    let words = shown.split(' ').map(|word| if word.chars().count() > OPEN_WORD_CHARS_MAX { "…" } else { word });
+    let shown = printable(&words.collect::<Vec<_>>().join(" ").replace('\t', " "), LINE_CHARS_MAX);
     let caret = at.min(shown.chars().count());
     (shown, caret, 1)
 }

@@ -376,6 +376,9 @@ fn help_for(line: &str, info: &str) -> Option<&'static str> {
     if indent.contains('\t') {
         return Some("indent with spaces: YAML does not take tabs there");
     }
+    if line.contains(":\t") {
+        return Some("put a space behind `:`, not a tab");
+    }
     if line.contains("${") && line.contains(['[', '{']) && line.trim_start().contains("[$") {
         return Some("inside `[…]` and `{…}` quote it: `[\"${env:NAME}\"]`");
     }

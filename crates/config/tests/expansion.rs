@@ -1,5 +1,8 @@
 //! `${…}` in values: what it becomes as a typed value and as text, and what is said about it.
 
+// Helpers of tests may unwrap as the tests themselves do.
+#![allow(clippy::unwrap_used)]
+
 use std::fmt::Write as _;
 
 use config::{Diagnostics, Kind, Node, Section, TestEnvironment, parse_str};

@@ -30,8 +30,8 @@ fn read_root(root: &mut Section<'_>) {
             });
         });
     });
-    root.named_children("processors", |name, processor| read_processor(name, processor));
-    root.named_children("exporters", |name, exporter| read_exporter(name, exporter));
+    root.named_children("processors", read_processor);
+    root.named_children("exporters", read_exporter);
     root.child("service", |service| {
         service.named_children("pipelines", |_, pipeline| {
             for key in ["receivers", "processors", "exporters"] {

@@ -133,7 +133,7 @@ fn mangled_text_never_panics() {
     let number = |name: &str, default| std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default);
     let mut rng = Rng::with_seed(number("MANGLE_SEED", 4317));
     let mut shown = 0;
-    for round in 0..number("MANGLE_ROUNDS", 1000) {
+    for round in 0..number("MANGLE_ROUNDS", 2000) {
         let (first, second) = (mangle(&mut rng), if rng.u8(0..4) == 0 { mangle(&mut rng) } else { String::new() });
         match catch_unwind(AssertUnwindSafe(|| load_and_read(&first, &second))) {
             Ok(bytes) => shown += bytes,
@@ -153,7 +153,7 @@ fn the_seeds_themselves_are_sound() {
 
 #[test]
 fn texts_made_to_be_slow_are_not() {
-    let many = |piece: &str| piece.repeat((1 << 20) / piece.len());
+    let many = |piece: &str| piece.repeat((1 << 18) / piece.len());
     for piece in [
         "${", "}", "$", "a: ", "- ", "[", "\"", "'", "#", "\n", "&a ", "*a ", "k: v\n", "- x\n", "? ", "!", ",", "|\n",
         "x ", "\t",
@@ -162,6 +162,6 @@ fn texts_made_to_be_slow_are_not() {
             let _ = load_and_read(&text, "");
         }
     }
-    let wide: String = (0..60_000).map(|i| format!("k{i}: v{i}\n")).collect();
+    let wide: String = (0..20_000).map(|i| format!("k{i}: v{i}\n")).collect();
     assert!(load_and_read(&wide, &wide) > 0);
 }

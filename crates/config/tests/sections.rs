@@ -1,5 +1,7 @@
 //! Typed readers: what they take, what they refuse and in which words.
 
+// Helpers of tests may unwrap as the tests themselves do.
+#![allow(clippy::unwrap_used)]
 // The methods' paths are not general over the lifetime of a field, which the lint does not see.
 #![allow(clippy::redundant_closure_for_method_calls)]
 

@@ -1,5 +1,8 @@
 //! The shared shapes: their defaults, and that every option of theirs is read.
 
+// Helpers of tests may unwrap as the tests themselves do.
+#![allow(clippy::unwrap_used)]
+
 use std::path::PathBuf;
 use std::time::Duration;
 

@@ -1,5 +1,8 @@
 //! The tree: anchors, merge keys, tags, keys, bounds, and several files.
 
+// Helpers of tests may unwrap as the tests themselves do.
+#![allow(clippy::unwrap_used)]
+
 use config::{
     DEPTH_MAX, Errors, Kind, Loaded, NODES_MAX, Node, SOURCE_BYTES_MAX, TestEnvironment, parse_all, parse_str,
 };
@@ -52,6 +55,32 @@ fn an_empty_text_is_nothing() {
 fn quoted_text_stays_text() {
     check("a: \"5\"\nb: '5'\nc: 5\nd: |\n  5\n", "{a: \"5\", b: \"5\", c: 5, d: \"5\\n\"}");
     check("a: 1\r\nb: two\r\n", "{a: 1, b: \"two\"}");
+}
+
+#[test]
+fn what_guides_write_is_read() {
+    check(
+        "a: :4317\nb: 0.0.0.0:4317\nc: http://x:1/y?z=#a",
+        "{a: \":4317\", b: \"0.0.0.0:4317\", c: \"http://x:1/y?z=#a\"}",
+    );
+    check("{\"a\":{\"b\":[1,\"x\",null]},\"c\":true}", "{a: {b: [1, \"x\", null]}, c: true}");
+    check("a:\n- b\n- c: d\n  e: f\n", "{a: [\"b\", {c: \"d\", e: \"f\"}]}");
+    check("a: b # comment\n# another\nc: 'd # e'", "{a: \"b\", c: \"d # e\"}");
+    check("a: [b,\n  c,\n]\n", "{a: [\"b\", \"c\"]}");
+    check(
+        "a: 5s\nb: 2027-03-31\nc: 1.2.3\nd: on\ne: 12:30",
+        "{a: \"5s\", b: \"2027-03-31\", c: \"1.2.3\", d: \"on\", e: \"12:30\"}",
+    );
+    check("a: >-\n  b\n  c\nd: |-\n  e\n  f", "{a: \"b c\", d: \"e\\nf\"}");
+    check("a:   \nb:    1\t# tab\n", "{a: null, b: 1}");
+    check(
+        "a:\t1",
+        "error: this is no YAML: ':' must be followed by a valid YAML whitespace (c.yaml:1:4)\n  help: put a space behind \
+         `:`, not a tab",
+    );
+    check("---\na: 1\n...\n", "{a: 1}");
+    check("%YAML 1.2\n---\na: 1", "{a: 1}");
+    check("a: 'resource[\"service.name\"] == \"x\"'", "{a: \"resource[\\\"service.name\\\"] == \\\"x\\\"\"}");
 }
 
 #[test]
