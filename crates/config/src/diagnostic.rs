@@ -320,17 +320,12 @@ impl Diagnostics {
     /// `value` and the warnings when there is no error; otherwise all errors.
     ///
     /// A reader that gives no value must have reported why; should it not, that is an error of its own.
-    pub fn finish_with<T>(mut self, value: Option<T>) -> Result<(T, Vec<Diagnostic>), Errors> {
-        if value.is_none() && self.errors.is_empty() {
-            self.push(Diagnostic::error(
-                Path::root(),
-                "the configuration was refused without a reason: please report it",
-            ));
-        }
-        match (self.finish(), value) {
-            (Ok(warnings), Some(value)) => Ok((value, warnings)),
-            (Err(errors), _) => Err(errors),
-            (Ok(_), None) => unreachable!("an error was pushed above"),
+    pub fn finish_with<T>(self, value: Option<T>) -> Result<(T, Vec<Diagnostic>), Errors> {
+        let warnings = self.finish()?;
+        let without_reason = "the configuration was refused without a reason: please report it";
+        match value {
+            Some(value) => Ok((value, warnings)),
+            None => Err(Errors::one(Diagnostic::error(Path::root(), without_reason))),
         }
     }
 }

@@ -86,12 +86,12 @@ impl<'s> Field<'s> {
 
     /// Text. A number or a boolean is taken as it was written, and an expanded value by its original text.
     pub fn string(self) -> Read<'s, String> {
-        self.scalar("a string", |text| Ok::<_, String>(text.to_owned()))
+        self.written(str::to_owned)
     }
 
     /// Text that is never printed, neither here nor by whoever holds it.
     pub fn secret(self) -> Read<'s, Secret> {
-        self.kept_secret().scalar("a string", |text| Ok::<_, String>(Secret::new(text)))
+        self.kept_secret().written(|text| Secret::new(text))
     }
 
     /// `true` or `false`; also `yes`, `no`, `on`, `off`.
@@ -246,8 +246,8 @@ impl<'s> Field<'s> {
                     if secrecy == Secrecy::Secret {
                         field = field.kept_secret();
                     }
-                    let value = field.scalar("a string", |text| Ok::<_, String>(make(text)));
-                    let value = if entry.value.is_null() { Some(make("")) } else { value.optional() };
+                    let value = field.written(&make);
+                    let value = if entry.value.is_null() { Some(value.or_else(|| make(""))) } else { value.optional() };
                     pairs.extend(value.map(|value| (entry.key.to_string(), value)));
                 }
             }
@@ -260,7 +260,7 @@ impl<'s> Field<'s> {
                         if secrecy == Secrecy::Secret {
                             value = value.kept_secret();
                         }
-                        let value = value.scalar("a string", |text| Ok::<_, String>(make(text))).optional();
+                        let value = value.written(&make).optional();
                         Some((name?, value.unwrap_or_else(|| make(""))))
                     });
                     if let Some((name, _)) =
@@ -277,6 +277,17 @@ impl<'s> Field<'s> {
         Read { field: self, state: State::Present(pairs) }
     }
 
+    /// Reads text as it was written. An expanded value that is empty is an empty text here, and missing elsewhere.
+    fn written<T>(mut self, make: impl FnOnce(&str) -> T) -> Read<'s, T> {
+        match self.node.filter(|node| node.is_null() && node.from_expansion()) {
+            Some(node) => {
+                "a string".clone_into(&mut self.expected);
+                Read { field: self, state: State::Present(make(node.text().unwrap_or_default())) }
+            }
+            None => self.scalar("a string", |text| Ok::<_, String>(make(text))),
+        }
+    }
+
     /// Reads the text of a scalar.
     fn scalar<T, E: Display>(mut self, expected: &str, parse: impl FnOnce(&str) -> Result<T, E>) -> Read<'s, T> {
         if self.node.and_then(Node::text).is_some_and(may_hold_a_password) {
@@ -288,13 +299,12 @@ impl<'s> Field<'s> {
         })
     }
 
-    /// Reads a value of any kind. An expanded value that is empty counts as text only where text is wanted.
+    /// Reads a value of any kind.
     fn typed<T>(mut self, expected: &str, parse: impl FnOnce(&Node) -> Result<T, String>) -> Read<'s, T> {
         expected.clone_into(&mut self.expected);
-        let Some(node) = self.node else { return Read { field: self, state: State::Missing } };
-        if node.is_null() && (!node.from_expansion() || expected != "a string") {
+        let Some(node) = self.node.filter(|node| !node.is_null()) else {
             return Read { field: self, state: State::Missing };
-        }
+        };
         match parse(node) {
             Ok(value) => Read { field: self, state: State::Present(value) },
             Err(detail) => self.invalid(&detail),
@@ -356,6 +366,11 @@ impl<'s, T> Read<'s, T> {
     /// The value, or `default` when it is missing or wrong.
     pub fn or(self, default: T) -> T {
         self.optional().unwrap_or(default)
+    }
+
+    /// The value, or what `default` makes when it is missing or wrong.
+    pub fn or_else(self, default: impl FnOnce() -> T) -> T {
+        self.optional().unwrap_or_else(default)
     }
 
     /// The value, or the type's own default when it is missing or wrong.

@@ -142,7 +142,14 @@ impl<'a> Section<'a> {
     pub fn child<T>(&mut self, key: &'static str, read: impl FnOnce(&mut Section<'_>) -> T) -> T {
         match self.entry(key) {
             Some(entry) => self.open_child(entry).read(read),
-            None => Section::empty(self.path.key(key), self.position.clone(), self.diagnostics).read(read),
+            None => {
+                let state = self.state;
+                let mut child = Section::empty(self.path.key(key), self.position.clone(), self.diagnostics);
+                if state == State::Broken {
+                    child.state = State::Broken;
+                }
+                child.read(read)
+            }
         }
     }
 
@@ -256,18 +263,8 @@ impl<'a> Section<'a> {
 
     /// Runs a reader over this section and finishes it.
     pub fn read<T>(mut self, read: impl FnOnce(&mut Section<'_>) -> T) -> T {
-        // The closure's section is this one with a shorter life.
-        let mut section = Section {
-            node: self.node,
-            position: self.position.take(),
-            map: self.map,
-            path: std::mem::take(&mut self.path),
-            diagnostics: self.diagnostics,
-            known: Vec::new(),
-            state: self.state,
-        };
-        let value = read(&mut section);
-        section.report_unknown();
+        let value = read(&mut self);
+        self.finish();
         value
     }
 

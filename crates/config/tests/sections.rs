@@ -219,6 +219,7 @@ fn a_value_that_must_be_there_is_missed_once() {
     check_section("{}", read, &["s.endpoint: is required: expected a string (c.yaml:1:1)"]);
     check_section("endpoint:", read, &["s.endpoint: expected a string, found nothing (c.yaml:1:1)"]);
     check_section("endpoint: []", read, &["s.endpoint: expected a string, found a list (c.yaml:1:11)"]);
+    check_section("5", |section| section.child("child", read), &["s: expected a map, found `5` (c.yaml:1:1)"]);
     // What is missing in a value that is no map at all has been said with that.
     check_section("[]", read, &["s: expected a map, found a list (c.yaml:1:1)"]);
 }
