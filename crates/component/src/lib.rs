@@ -7,7 +7,7 @@
 //!
 //! Bytes flow one way: receiver, processors, journal, cursor, exporter. Only results flow back: [`Intake::accept`]
 //! returns when the journal has the batch, and [`Outcome`] moves a cursor. This crate names no concrete component and
-//! does no I/O.
+//! does no I/O, but for reading the clock ([`clock`]) and the memory of the process ([`memory`]).
 //!
 //! ```
 //! use component::{Metrics, Processor, Refused};
@@ -29,6 +29,7 @@ mod connector;
 mod exporter;
 mod extension;
 mod intake;
+pub mod memory;
 pub mod metrics;
 mod processor;
 mod receiver;

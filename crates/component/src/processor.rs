@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use config::ComponentId;
 use otlp::Batch;
 
 use crate::intake::Refused;
+use crate::metrics::Metrics;
 
 /// Changes batches between the receiver and the journal. It holds no state that a crash could lose, and it waits for
 /// nothing: the receiver's acknowledgement follows it. Whatever needs state reads the journal through a cursor.
@@ -14,6 +16,12 @@ pub trait Processor: Send + Sync + 'static {
     /// # Errors
     /// A refusal is passed on to the sender; no pipeline has taken anything.
     fn process(&self, batch: Batch) -> Result<Batch, Refused>;
+
+    /// Registers metrics of its own. Called at most once, before the first batch; instances of one id share their
+    /// series.
+    fn observe(&self, metrics: &Metrics, id: &ComponentId) {
+        let _ = (metrics, id);
+    }
 }
 
 /// How records of a pipeline's journal are put together into one request, for every exporter of the pipeline alike.
