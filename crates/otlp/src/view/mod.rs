@@ -24,6 +24,7 @@
 mod common;
 mod logs;
 mod metrics;
+mod text;
 mod traces;
 
 use std::fmt;
