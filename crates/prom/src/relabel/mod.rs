@@ -393,10 +393,23 @@ fn map_characters<I: Iterator<Item = char>>(text: &str, map: impl Fn(char) -> I)
         .collect()
 }
 
+/// A regular expression in Go's syntax. Unlike the one of a rule it matches anywhere in a text, and `.` matches no line
+/// feed, as Go's `regexp` has it: for the options of other components that are written for it.
+///
+/// # Errors
+/// [`RuleError::InvalidRegex`].
+pub fn go_regex(pattern: &str) -> Result<Regex, RuleError> {
+    compile(pattern, |translated| translated)
+}
+
 fn anchored(pattern: &str) -> Result<Regex, RuleError> {
+    compile(pattern, |translated| format!("^(?s:{translated})$"))
+}
+
+fn compile(pattern: &str, wrap: impl FnOnce(String) -> String) -> Result<Regex, RuleError> {
     let invalid = |message: String| RuleError::InvalidRegex { pattern: pattern.to_owned(), message };
     let translated = re2::translate(pattern).map_err(|error| invalid(error.to_string()))?;
-    Regex::new(&format!("^(?s:{translated})$")).map_err(|error| {
+    Regex::new(&wrap(translated)).map_err(|error| {
         // The crate draws the pattern, as translated, over several lines; its last line says what is wrong.
         let text = error.to_string();
         let last = text.lines().last().unwrap_or_default();
