@@ -8,15 +8,15 @@ use crate::wire::{VARINT_SIZE_MAX, WireType, read_varint};
 use crate::{Limits, Malformed, MalformedKind, Signal};
 
 /// Protobuf implementations refuse messages beyond this, so such a request could not be forwarded.
-const REQUEST_SIZE_MAX: usize = i32::MAX as usize;
+pub(crate) const REQUEST_SIZE_MAX: usize = i32::MAX as usize;
 
 /// Walks over a whole request and counts its items.
 pub(crate) fn check(signal: Signal, request: &[u8], limits: &Limits) -> Result<u32, Malformed> {
-    let id = match signal {
-        Signal::Traces => Id::TracesRequest,
-        Signal::Metrics => Id::MetricsRequest,
-        Signal::Logs => Id::LogsRequest,
-    };
+    check_message(Id::request(signal), request, limits)
+}
+
+/// Walks over a whole message of any type and counts the items in it.
+pub(crate) fn check_message(id: Id, request: &[u8], limits: &Limits) -> Result<u32, Malformed> {
     if request.len() > REQUEST_SIZE_MAX {
         return Err(Malformed { offset: REQUEST_SIZE_MAX, field: id.schema().name, kind: MalformedKind::TooLarge });
     }

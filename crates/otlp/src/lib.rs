@@ -10,7 +10,8 @@ mod check;
 pub mod edit;
 pub mod encode;
 mod frames;
-#[expect(dead_code, reason = "the JSON transcoder will read the names")]
+pub mod json;
+pub mod response;
 mod schema;
 mod signal;
 mod splice;

@@ -3,6 +3,7 @@
 //! Source: opentelemetry-proto 1.10, <https://github.com/open-telemetry/opentelemetry-proto>. This table is the only
 //! place that lists them all; views, encoders and splices name the field numbers that they use.
 
+use crate::Signal;
 use crate::wire::WireType;
 
 /// The highest field number of any message here.
@@ -212,6 +213,24 @@ macro_rules! messages {
 }
 
 impl Id {
+    /// The export request of a signal.
+    pub(crate) fn request(signal: Signal) -> Self {
+        match signal {
+            Signal::Traces => Id::TracesRequest,
+            Signal::Metrics => Id::MetricsRequest,
+            Signal::Logs => Id::LogsRequest,
+        }
+    }
+
+    /// The export response of a signal.
+    pub(crate) fn response(signal: Signal) -> Self {
+        match signal {
+            Signal::Traces => Id::TracesResponse,
+            Signal::Metrics => Id::MetricsResponse,
+            Signal::Logs => Id::LogsResponse,
+        }
+    }
+
     #[inline]
     pub(crate) fn schema(self) -> &'static Schema {
         &SCHEMAS[self as usize]
@@ -475,5 +494,35 @@ messages! {
         9 One "trace_id" "traceId" Kind::TraceId;
         10 One "span_id" "spanId" Kind::SpanId;
         12 One "event_name" "eventName" Kind::String;
+    }
+    TracesResponse "ExportTraceServiceResponse" {
+        1 One "partial_success" "partialSuccess" Kind::Message(Id::TracesPartialSuccess);
+    }
+    MetricsResponse "ExportMetricsServiceResponse" {
+        1 One "partial_success" "partialSuccess" Kind::Message(Id::MetricsPartialSuccess);
+    }
+    LogsResponse "ExportLogsServiceResponse" {
+        1 One "partial_success" "partialSuccess" Kind::Message(Id::LogsPartialSuccess);
+    }
+    TracesPartialSuccess "ExportTracePartialSuccess" {
+        1 One "rejected_spans" "rejectedSpans" Kind::Int64;
+        2 One "error_message" "errorMessage" Kind::String;
+    }
+    MetricsPartialSuccess "ExportMetricsPartialSuccess" {
+        1 One "rejected_data_points" "rejectedDataPoints" Kind::Int64;
+        2 One "error_message" "errorMessage" Kind::String;
+    }
+    LogsPartialSuccess "ExportLogsPartialSuccess" {
+        1 One "rejected_log_records" "rejectedLogRecords" Kind::Int64;
+        2 One "error_message" "errorMessage" Kind::String;
+    }
+    RpcStatus "google.rpc.Status" {
+        1 One "code" "code" Kind::Int32;
+        2 One "message" "message" Kind::String;
+        3 Many "details" "details" Kind::Message(Id::RpcDetail);
+    }
+    RpcDetail "google.protobuf.Any" {
+        1 One "type_url" "@type" Kind::String;
+        2 One "value" "value" Kind::Bytes;
     }
 }

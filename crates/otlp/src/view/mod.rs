@@ -156,12 +156,12 @@ enum Layout {
 
 impl<'a> Integers<'a> {
     #[inline]
-    fn fixed64(message: &'a [u8], number: u32) -> Self {
+    pub(crate) fn fixed64(message: &'a [u8], number: u32) -> Self {
         Integers { fields: Fields::new(message), number, packed: &[], layout: Layout::Fixed64 }
     }
 
     #[inline]
-    fn varint(message: &'a [u8], number: u32) -> Self {
+    pub(crate) fn varint(message: &'a [u8], number: u32) -> Self {
         Integers { fields: Fields::new(message), number, packed: &[], layout: Layout::Varint }
     }
 

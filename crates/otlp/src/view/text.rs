@@ -125,7 +125,7 @@ mod tests {
 
     #[test]
     fn scalars_are_written_as_they_are() {
-        check(|value| value.empty(), "");
+        check(|value| value.raw(&[]), "");
         check(|value| value.string("a \"b\"\n"), "a \"b\"\n");
         check(|value| value.bool(true), "true");
         check(|value| value.bool(false), "false");
