@@ -6,6 +6,7 @@
 
 mod connection;
 mod listener;
+mod watched;
 
 use std::future::Future;
 use std::net::SocketAddr;

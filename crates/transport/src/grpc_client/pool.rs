@@ -316,3 +316,48 @@ impl Drop for Lease {
         self.slot.vitals.calls.fetch_sub(1, Ordering::Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(last: u8) -> Target {
+        Target::Addresses(vec![SocketAddr::from(([192, 0, 2, last], 4317))])
+    }
+
+    fn hosts(slots: &[Arc<Slot>]) -> Vec<Target> {
+        slots.iter().map(|slot| slot.target.clone()).collect()
+    }
+
+    #[test]
+    fn turns_alternate_between_addresses() {
+        let settings = GrpcClientSettings::new(Endpoint::parse("backend.example:4317").unwrap());
+        let pool = Pool::new(&settings);
+        let slots = pool.slots_for(&settings, &[address(1), address(2)], &[]);
+        assert_eq!(hosts(&slots), [address(1), address(2), address(1), address(2)]);
+    }
+
+    #[test]
+    fn connections_of_addresses_that_stay_are_kept() {
+        let settings = GrpcClientSettings::new(Endpoint::parse("backend.example:4317").unwrap());
+        let pool = Pool::new(&settings);
+        let before = pool.slots_for(&settings, &[address(1), address(2)], &[]);
+        let after = pool.slots_for(&settings, &[address(2), address(3)], &before);
+        assert_eq!(hosts(&after), [address(2), address(3), address(2), address(3)]);
+        assert!(Arc::ptr_eq(&after[0], &before[1]) && Arc::ptr_eq(&after[2], &before[3]));
+    }
+
+    #[tokio::test]
+    async fn one_dead_address_does_not_fail_calls_while_another_may_still_connect() {
+        let settings = GrpcClientSettings::new(Endpoint::parse("backend.example:4317").unwrap());
+        let pool = Pool::new(&settings);
+        let slots = pool.slots_for(&settings, &[address(1), address(2)], &[]);
+        let retry_at = Instant::now() + std::time::Duration::from_secs(5);
+        for slot in slots.iter() {
+            slot.failed(1, retry_at, "refused");
+        }
+        assert!(matches!(pool.choose(&slots), Choice::Failed(cause) if &*cause == "refused"));
+        *slots[1].state.lock() = SlotState::Connecting;
+        assert!(matches!(pool.choose(&slots), Choice::Wait));
+    }
+}

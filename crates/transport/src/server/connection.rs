@@ -5,7 +5,7 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -20,6 +20,7 @@ use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
+use super::watched::Watched;
 use super::{ConnInfo, DateHeader, LocalAddress, OpenConnection, Protocols, ServerSettings, ServerStats, TlsInfo};
 use crate::auth::AuthError;
 use crate::body::{RequestBody, ResponseBody};
@@ -102,6 +103,7 @@ pub(super) async fn run<H, F>(
     let activity = Arc::new(Activity::new());
     let info = Arc::new(ConnInfo { peer, local, tls });
     let service = RequestService { shared: Arc::clone(&shared), info, activity: Arc::clone(&activity) };
+    let io = Watched::new(io, Arc::clone(&activity));
     let connection = shared.builder.serve_connection(TokioIo::new(io), service);
     if let Err(cause) = drive(&shared, connection, &activity).await {
         tracing::debug!(?peer, %cause, "connection ended with an error");
@@ -125,8 +127,10 @@ async fn secure<H>(shared: &Shared<H>, socket: Socket) -> Result<(Io, Option<Tls
 }
 
 /// What a connection is doing, as seen by its time-outs.
-struct Activity {
+pub(super) struct Activity {
     started: Instant,
+    /// The client has introduced itself as one of HTTP/2, and may be silent from now on.
+    greeted: AtomicBool,
     requests: AtomicU64,
     in_work: AtomicUsize,
     last_ms: AtomicU64,
@@ -136,10 +140,19 @@ impl Activity {
     fn new() -> Activity {
         Activity {
             started: Instant::now(),
+            greeted: AtomicBool::new(false),
             requests: AtomicU64::new(0),
             in_work: AtomicUsize::new(0),
             last_ms: AtomicU64::new(0),
         }
+    }
+
+    pub(super) fn greet(&self) {
+        self.greeted.store(true, Ordering::Relaxed);
+    }
+
+    fn has_begun(&self) -> bool {
+        self.greeted.load(Ordering::Relaxed) || self.requests.load(Ordering::Relaxed) > 0
     }
 
     fn touch(&self) {
@@ -165,7 +178,7 @@ enum Due {
 /// Runs the connection beside its clock and the signals to stop.
 async fn drive<H, S>(
     shared: &Shared<H>,
-    connection: auto::Connection<'_, TokioIo<Io>, S, TokioExecutor>,
+    connection: auto::Connection<'_, TokioIo<Watched>, S, TokioExecutor>,
     activity: &Activity,
 ) -> Result<(), String>
 where
@@ -211,7 +224,6 @@ impl ConnectionClock {
     fn new(settings: &ServerSettings, started: Instant) -> ConnectionClock {
         // Connections that began together must not all end together.
         let age_at = settings.connection_age_max.map(|age| started + age.mul_f64(0.9 + 0.2 * fastrand::f64()));
-        let _ = settings;
         ConnectionClock { draining: false, age_at, cut_at: None, started }
     }
 
@@ -231,8 +243,8 @@ impl ConnectionClock {
             return Due::Drain;
         }
         let mut next = self.age_at.unwrap_or_else(far_future);
-        if activity.requests.load(Ordering::Relaxed) == 0 {
-            // Nothing may hold a connection without ever completing a request's head.
+        if !activity.has_begun() {
+            // Nothing may hold a connection without ever completing a preface or a request's head.
             let at = self.started + settings.header_read_timeout;
             if now >= at {
                 return Due::Cut;

@@ -74,7 +74,7 @@ async fn a_deadline_ends_the_call_on_both_sides() {
     assert_eq!(status.code, Code::DeadlineExceeded);
     // The handler's own clone is gone when its future is dropped; the server's stays until it stops.
     server.stop.cancel();
-    let nothing = tokio::time::timeout(Duration::from_secs(5), was_dropped.recv()).await.unwrap();
+    let nothing = tokio::time::timeout(Duration::from_secs(2), was_dropped.recv()).await.unwrap();
     assert_eq!(nothing, Option::<()>::None);
 }
 

@@ -1,5 +1,10 @@
 //! Servers and clients of this crate, over real sockets of this machine.
-#![allow(missing_docs, unreachable_pub, dead_code, clippy::unwrap_used)]
+#![allow(missing_docs, unreachable_pub, clippy::unwrap_used)]
 
+mod clients;
 mod grpc;
+mod hostile;
+mod http;
+mod lifecycle;
 mod support;
+mod tls;
