@@ -1,2 +1,71 @@
 //! The command line.
-fn main() {}
+
+mod check;
+mod components;
+mod run;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Moves telemetry from a legacy pipeline to a new one, and proves that both tell the same story.
+#[derive(Debug, Parser)]
+#[command(name = "crossfade", version, arg_required_else_help = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the pipelines of a configuration until SIGINT or SIGTERM.
+    Run(run::RunArguments),
+    /// Report every error of a configuration, or print the graph that it would run.
+    Check(check::CheckArguments),
+}
+
+/// Where the configuration is.
+#[derive(Debug, clap::Args)]
+struct ConfigArguments {
+    /// A configuration file, in the OpenTelemetry Collector's YAML; repeat it to merge several: maps merge, lists
+    /// replace.
+    #[arg(long = "config", short = 'c', value_name = "FILE", required = true)]
+    files: Vec<PathBuf>,
+}
+
+impl ConfigArguments {
+    /// The files, without the `file:` that the Collector allows in front of them.
+    fn paths(&self) -> Vec<PathBuf> {
+        let plain = |path: &PathBuf| path.to_str().and_then(|text| text.strip_prefix("file:")).map(PathBuf::from);
+        self.files.iter().map(|path| plain(path).unwrap_or_else(|| path.clone())).collect()
+    }
+}
+
+/// How results are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let result = match arguments.command {
+        Command::Run(arguments) => run::run(&arguments),
+        Command::Check(arguments) => check::check(&arguments),
+    };
+    result.unwrap_or_else(|error| {
+        // The one place that writes to a person who did not ask for a log.
+        #[allow(clippy::print_stderr)]
+        {
+            eprintln!("crossfade: {error:#}");
+        }
+        ExitCode::FAILURE
+    })
+}

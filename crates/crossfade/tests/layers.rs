@@ -46,7 +46,10 @@ fn every_crate_depends_only_on_lower_layers() {
         };
         for dependency in dependencies(&manifest) {
             if layers.get(&dependency).is_some_and(|lower| lower >= layer) {
-                wrong.push(format!("`{name}` (layer {layer}) depends on `{dependency}` (layer {})", layers[&dependency]));
+                wrong.push(format!(
+                    "`{name}` (layer {layer}) depends on `{dependency}` (layer {})",
+                    layers[&dependency]
+                ));
             }
         }
         crates.push(name);

@@ -1,1 +1,22 @@
 //! Exporters, one module for each backend protocol.
+//!
+//! An exporter turns an [`otlp::Batch`] into requests and makes one attempt to send a request; order, repetition,
+//! counting and giving up are the pipeline's. It knows no pipeline and no other exporter.
+//!
+//! ```
+//! let mut registry = component::Registry::default();
+//! exporters::register(&mut registry);
+//! assert!(registry.exporter("otlp_grpc").is_some());
+//! ```
+
+mod common;
+mod forward;
+mod otlp;
+mod otlphttp;
+
+/// Makes every exporter of this crate known.
+pub fn register(registry: &mut component::Registry) {
+    registry.exporters.push(otlp::FACTORY);
+    registry.exporters.push(otlphttp::FACTORY);
+    registry.connectors.push(forward::FACTORY);
+}

@@ -1,1 +1,17 @@
 //! Receivers, one module for each protocol.
+//!
+//! A receiver speaks its protocol through `transport`, turns what arrives into [`otlp::Batch`]es, and hands them to a
+//! [`component::Intake`]; it acknowledges only what the intake has accepted. It knows no pipeline and no other receiver.
+//!
+//! ```
+//! let mut registry = component::Registry::default();
+//! receivers::register(&mut registry);
+//! assert!(registry.receiver("otlp").is_some());
+//! ```
+
+mod otlp;
+
+/// Makes every receiver of this crate known.
+pub fn register(registry: &mut component::Registry) {
+    registry.receivers.push(otlp::FACTORY);
+}

@@ -1,0 +1,64 @@
+//! What the exporters of OTLP share: settings of delivery, compressed payloads, and answers.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use component::{Delivery, Failure, Order, Outcome, Rejection};
+use config::Section;
+use config::shapes::{Retry, SendingQueue};
+use otlp::response::ExportResponse;
+use otlp::{Batch, ContentEncoding, Signal};
+use transport::coding::{Coding, Level, compress};
+
+/// Reads `sending_queue` and `retry_on_failure`; the caller has read `timeout`.
+pub(crate) fn delivery(section: &mut Section<'_>, timeout: Duration, order: Order) -> Delivery {
+    let queue = section.child("sending_queue", SendingQueue::read);
+    if queue.wait_for_result {
+        section.error("sending_queue", "not built yet: `wait_for_result`; a receiver is answered by the journal");
+    }
+    if queue.storage.is_some() {
+        section.error("sending_queue", "not built yet: `storage`; the queue is the journal, in memory");
+    }
+    let retry = section.child("retry_on_failure", Retry::read);
+    Delivery { queue, retry, timeout, order }
+}
+
+/// The payload of a batch in a coding. Exporters that ask for the usual level share what the first of them made, and
+/// what a client sent already.
+pub(crate) fn payload(batch: &Batch, coding: Coding, level: Level) -> Bytes {
+    let shared = match coding {
+        Coding::Identity => return batch.bytes().clone(),
+        Coding::Gzip => Some(ContentEncoding::Gzip),
+        Coding::Zstd => Some(ContentEncoding::Zstd),
+        Coding::Deflate => Some(ContentEncoding::Deflate),
+        Coding::Lz4 => Some(ContentEncoding::Lz4),
+        // Under this name some receivers read blocks and some read frames; what came in may be either.
+        Coding::Snappy => None,
+    };
+    let make = || compress(coding, level, batch.bytes());
+    match shared.filter(|_| level == Level::Fast) {
+        Some(encoding) => batch.frames().get_or_make(encoding, make).clone(),
+        None => make(),
+    }
+}
+
+/// What an `Export…ServiceResponse` says of the request. One that cannot be read is a success all the same: the
+/// backend has said so by its status.
+pub(crate) fn answered<E: std::fmt::Display>(signal: Signal, response: Result<ExportResponse, E>) -> Outcome {
+    let response = match response {
+        Ok(response) => response,
+        Err(error) => {
+            tracing::warn!(%signal, %error, "the backend took the request and answered what is no OTLP response");
+            return Outcome::DELIVERED;
+        }
+    };
+    if response.rejected_items == 0 {
+        if !response.error_message.is_empty() {
+            // The specification: a message without rejected items is a warning.
+            tracing::warn!(%signal, message = response.error_message, "the backend took everything and warns");
+        }
+        return Outcome::DELIVERED;
+    }
+    let failure = Failure { cause: "partial_success".into(), detail: response.error_message };
+    Outcome::Delivered { rejected: Some(Rejection { items: response.rejected_items, failure }) }
+}

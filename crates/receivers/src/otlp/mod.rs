@@ -1,0 +1,157 @@
+//! The `otlp` receiver: OTLP over gRPC and HTTP, protobuf and JSON.
+//!
+//! Specification: OTLP 1.x, sections "OTLP/gRPC" and "OTLP/HTTP". A request is acknowledged when the journal of every
+//! pipeline has it. What there is no room for is refused with `UNAVAILABLE` and `RetryInfo`, or with `503` and
+//! `Retry-After`; what is wrong is refused for good, with the place of the fault.
+
+mod cors;
+mod grpc;
+mod http;
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use component::{BuildContext, Intake, Receiver, ReceiverContext, ReceiverFactory, Running, StartError};
+use config::Section;
+use config::shapes::{GrpcServer, HttpServer};
+use futures_util::future::try_join_all;
+use otlp::{Batch, ContentEncoding, Limits, Signal};
+use transport::coding::Coding;
+use transport::configured;
+use transport::endpoint::Endpoint;
+use transport::grpc::GrpcLimits;
+use transport::server::{CompressedFrame, PortSharing, ServerSettings, bind};
+
+/// The registration of the receiver.
+pub(crate) const FACTORY: ReceiverFactory = ReceiverFactory { kind: "otlp", aliases: &[], signals: &Signal::ALL, build };
+
+/// What the receiver runs on.
+struct OtlpReceiver {
+    grpc: Option<GrpcSettings>,
+    http: Option<HttpSettings>,
+}
+
+struct GrpcSettings {
+    endpoint: Endpoint,
+    server: ServerSettings,
+    limits: GrpcLimits,
+}
+
+/// What the HTTP side runs on.
+struct HttpSettings {
+    endpoint: Endpoint,
+    server: ServerSettings,
+    paths: [(Signal, String); 3],
+    answers: http::Answers,
+}
+
+fn build(section: &mut Section<'_>, _: &BuildContext<'_>) -> Option<Box<dyn Receiver>> {
+    let (grpc, http) = section.child("protocols", |protocols| {
+        let grpc = protocols.child_if_named("grpc", read_grpc);
+        let http = protocols.child_if_named("http", read_http);
+        if grpc.is_none() && http.is_none() {
+            protocols.fail("expected at least one protocol: `grpc:` or `http:`");
+        }
+        (grpc.flatten(), http.flatten())
+    });
+    Some(Box::new(OtlpReceiver { grpc, http }))
+}
+
+fn local(port: u16) -> Endpoint {
+    Endpoint::Tcp { host: "localhost".to_owned(), port }
+}
+
+fn read_grpc(section: &mut Section<'_>) -> Option<GrpcSettings> {
+    let shape = GrpcServer::read(section);
+    let (server, limits) = configured::grpc_server(&shape, section);
+    let endpoint = shape.endpoint.as_ref().map_or_else(|| local(4317), |named| configured::endpoint(&named.value));
+    Some(GrpcSettings { endpoint, server, limits })
+}
+
+fn read_http(section: &mut Section<'_>) -> Option<HttpSettings> {
+    let mut path = |key: &'static str, default: &str| {
+        let rooted = |path: &String| path.starts_with('/');
+        section.get(key).string().ensure("a path that starts with `/`", rooted).or(default.to_owned())
+    };
+    let paths = [
+        (Signal::Traces, path("traces_url_path", "/v1/traces")),
+        (Signal::Metrics, path("metrics_url_path", "/v1/metrics")),
+        (Signal::Logs, path("logs_url_path", "/v1/logs")),
+    ];
+    let shape = HttpServer::read(section);
+    let (server, limits) = configured::http_server(&shape, section);
+    let endpoint = shape.endpoint.as_ref().map_or_else(|| local(4318), |named| configured::endpoint(&named.value));
+    let response_headers = configured::headers(&shape.response_headers);
+    let headers = response_headers.map_err(|message| section.error("response_headers", message)).ok()?;
+    let codings = shape.compression_algorithms.map(|algorithms| {
+        algorithms
+            .iter()
+            .map(|one| configured::coding(*one, None).map_or(Coding::Identity, |(coding, _)| coding))
+            .collect()
+    });
+    let cors = shape.cors.as_ref().map(cors::Cors::new);
+    Some(HttpSettings { endpoint, server, paths, answers: http::Answers { limits, headers, codings, cors } })
+}
+
+impl Receiver for OtlpReceiver {
+    fn start(
+        self: Box<Self>,
+        context: ReceiverContext,
+    ) -> Pin<Box<dyn Future<Output = Result<Running, StartError>> + Send>> {
+        Box::pin(async move { self.bind(&context) })
+    }
+}
+
+impl OtlpReceiver {
+    fn bind(self, context: &ReceiverContext) -> Result<Running, StartError> {
+        let mut running: Vec<Running> = Vec::new();
+        if let Some(settings) = self.grpc {
+            let listener =
+                bind(&settings.endpoint, PortSharing::Exclusive).map_err(|error| StartError(error.to_string()))?;
+            tracing::info!(endpoint = %listener.local(), protocol = "grpc", "otlp receiver listens");
+            let service = Arc::new(grpc::Service { intakes: intakes(context, "grpc"), limits: settings.limits });
+            running.push(Box::pin(grpc::serve(listener, settings.server, service, context.stop.token())));
+        }
+        if let Some(settings) = self.http {
+            let listener =
+                bind(&settings.endpoint, PortSharing::Exclusive).map_err(|error| StartError(error.to_string()))?;
+            tracing::info!(endpoint = %listener.local(), protocol = "http", "otlp receiver listens");
+            let intakes = intakes(context, "http");
+            let paths = settings.paths.into_iter().map(|(signal, path)| (path, signal)).collect();
+            let service = Arc::new(http::Service { intakes, paths, answers: settings.answers });
+            running.push(Box::pin(http::serve(listener, settings.server, service, context.stop.token())));
+        }
+        Ok(Box::pin(async move { try_join_all(running).await.map(drop) }))
+    }
+}
+
+/// The way in of each signal that some pipeline wants.
+type Intakes = BTreeMap<Signal, Intake>;
+
+fn intakes(context: &ReceiverContext, transport: &str) -> Intakes {
+    let wanted = |signal| Some((signal, context.intake(signal, transport)?));
+    Signal::ALL.into_iter().filter_map(wanted).collect()
+}
+
+/// Checks a protobuf payload and keeps the frame it came in, so that it can be forwarded as it is.
+fn batch(signal: Signal, payload: bytes::Bytes, frame: Option<CompressedFrame>) -> Result<Batch, otlp::Malformed> {
+    let batch = Batch::parse(signal, payload, &Limits::default())?;
+    let encoded = frame.and_then(|frame| Some((encoding(frame.coding)?, frame.bytes)));
+    Ok(match encoded {
+        Some((encoding, bytes)) => batch.with_frame(encoding, bytes),
+        None => batch,
+    })
+}
+
+/// Codings whose frames mean the same to every receiver. Snappy does not: some read blocks under that name.
+fn encoding(coding: Coding) -> Option<ContentEncoding> {
+    match coding {
+        Coding::Gzip => Some(ContentEncoding::Gzip),
+        Coding::Zstd => Some(ContentEncoding::Zstd),
+        Coding::Deflate => Some(ContentEncoding::Deflate),
+        Coding::Lz4 => Some(ContentEncoding::Lz4),
+        Coding::Identity | Coding::Snappy => None,
+    }
+}
