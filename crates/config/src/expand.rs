@@ -156,6 +156,12 @@ impl<'e> Expander<'e> {
             Some(Found::Yaml { text, file }) => (text, file),
         };
         let Some(mut value) = self.read_yaml(&text, file.as_deref()) else {
+            if is_one_reference(&text) {
+                // One reference behind another may still be a list or a map.
+                let inner = self.whole(&text, subject, depth, level + 1);
+                let original = inner.text().map(Arc::from);
+                return inner.expanded_from(&raw, subject.position, original);
+            }
             let text = self.text(&text, subject, level + 1);
             return node(Kind::String(Arc::from(text.as_str()))).expanded_from(&raw, subject.position, None);
         };
@@ -197,8 +203,8 @@ impl<'e> Expander<'e> {
         }
         let reported = std::mem::take(self.diagnostics);
         let expanded = self.text(text, subject, level + 1);
-        *self.diagnostics = reported;
-        Arc::from(expanded.as_str())
+        let attempt = std::mem::replace(self.diagnostics, reported);
+        Arc::from(if attempt.has_errors() { text } else { expanded.as_str() })
     }
 
     /// A text with its references replaced and `$$` unescaped.

@@ -128,9 +128,11 @@ fn shown_line(line: &str, tokens: Option<&[Token]>, position: &Position, secret:
     let (mut text, mut caret, mut column) = (String::new(), at, 0);
     let mut width = subject.map_or(1, |token| token.end.min(chars.len()).saturating_sub(token.start));
     for token in tokens.iter().filter(|token| token.role != Role::Key) {
+        // A block scalar reaches into the indentation of the line behind it.
+        let part = chars.get(token.start..token.end.min(chars.len())).unwrap_or_default();
         let is_subject = token.start == at;
         let is_sibling = token.role == Role::Item && subject_role == Some(Role::Item);
-        if token.start < column || ((is_subject || is_sibling) && !secret) {
+        if token.start < column || part.iter().all(|c| c.is_whitespace()) || ((is_subject || is_sibling) && !secret) {
             continue;
         }
         push_chars(&mut text, &chars, column, token.start);
