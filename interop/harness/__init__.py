@@ -1,0 +1,2 @@
+"""What every scenario stands on: installed tools, processes, readers of
+foreign output, and the checks that become the report."""
