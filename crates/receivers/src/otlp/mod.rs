@@ -25,7 +25,8 @@ use transport::grpc::GrpcLimits;
 use transport::server::{CompressedFrame, PortSharing, ServerSettings, bind};
 
 /// The registration of the receiver.
-pub(crate) const FACTORY: ReceiverFactory = ReceiverFactory { kind: "otlp", aliases: &[], signals: &Signal::ALL, build };
+pub(crate) const FACTORY: ReceiverFactory =
+    ReceiverFactory { kind: "otlp", aliases: &[], signals: &Signal::ALL, build };
 
 /// What the receiver runs on.
 struct OtlpReceiver {
