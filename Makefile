@@ -1,0 +1,36 @@
+# `make demo` and `make test` do all the set-up that they need. `make help` lists the rest.
+
+CARGO ?= cargo
+CROSSFADE := target/release/crossfade
+
+.PHONY: help demo test build check-rust lint interop bench fuzz deny
+
+help: ## List what can be made.
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+check-rust:
+	@command -v $(CARGO) >/dev/null || { echo "Rust is missing: install it with rustup (https://rustup.rs), then run this again."; exit 1; }
+	@command -v cc >/dev/null || { echo "A C compiler is missing: install one (Debian: apt-get install gcc libc6-dev), then run this again."; exit 1; }
+
+build: check-rust ## Build the release binary.
+	$(CARGO) build --release --locked -p crossfade
+
+demo: build ## A small shop through two backends, one of which fails for a while; ends with a verdict.
+	$(CROSSFADE) demo
+
+test: check-rust ## Every fast test.
+	$(CARGO) test --workspace --locked
+
+lint: check-rust ## Formatting and lints, as CI does.
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+
+deny: check-rust ## Licences, sources and bans of the dependencies.
+	@command -v cargo-deny >/dev/null || $(CARGO) install --locked cargo-deny
+	$(CARGO) deny check licenses bans sources
+
+interop: build ## Against clients and servers of other makers; installs what is missing.
+	python3 interop/run.py
+
+bench: build ## Compare with the peers that environment variables name; writes docs/benchmarks.md.
+	python3 bench/run.py
