@@ -7,9 +7,9 @@ use bytes::Bytes;
 use divan::counter::BytesCount;
 use divan::{Bencher, black_box};
 use otlp::edit::{Edited, RecordContext, edit_records, edit_resources};
-use otlp::encode::AttributesWriter;
+use otlp::encode::{AttributesWriter, TracesEncoder};
 use otlp::view::{KeyValues, MetricData, Repeated};
-use otlp::{Batch, Limits, Signal, SplitLimits};
+use otlp::{Batch, Limits, Signal, SpanId, SplitLimits, TraceId, json};
 
 fn main() {
     payloads::assert_sizes();
@@ -114,4 +114,47 @@ fn split(bencher: Bencher<'_, '_>, signal: Signal) {
     let batch = batch(signal);
     let limits = SplitLimits { items_max: 50, bytes_max: 0 };
     bencher.counter(BytesCount::new(batch.size_bytes())).bench(|| black_box(&batch).split(limits));
+}
+
+/// A batch as OTLP JSON; bytes are those of the JSON.
+#[divan::bench(args = Signal::ALL)]
+fn json_encode(bencher: Bencher<'_, '_>, signal: Signal) {
+    let batch = batch(signal);
+    let mut out = Vec::new();
+    json::encode(&batch, &mut out);
+    bencher.counter(BytesCount::new(out.len())).bench_local(|| {
+        out.clear();
+        json::encode(black_box(&batch), &mut out);
+    });
+}
+
+/// OTLP JSON into a batch; bytes are those of the JSON.
+#[divan::bench(args = Signal::ALL)]
+fn json_decode(bencher: Bencher<'_, '_>, signal: Signal) {
+    let mut text = Vec::new();
+    json::encode(&batch(signal), &mut text);
+    bencher
+        .counter(BytesCount::new(text.len()))
+        .bench(|| json::decode(signal, black_box(&text), &Limits::default()).unwrap());
+}
+
+/// 200 spans of two attributes each, field by field.
+#[divan::bench]
+fn encode(bencher: Bencher<'_, '_>) {
+    let write = || {
+        let mut encoder = TracesEncoder::new();
+        encoder.resource_spans(|block| {
+            block.scope_spans(|scope| {
+                for index in 0..200u8 {
+                    scope.span(|span| {
+                        span.trace_id(TraceId::new([index; 16])).span_id(SpanId::new([index; 8]));
+                        span.name("POST /api/v1/orders/{id}").start_time_unix_nano(1).end_time_unix_nano(2);
+                        span.attributes().string("http.request.method", "POST").int("http.response.status_code", 200);
+                    });
+                }
+            });
+        });
+        encoder.finish()
+    };
+    bencher.counter(BytesCount::new(write().size_bytes())).bench(write);
 }

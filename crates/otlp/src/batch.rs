@@ -30,8 +30,10 @@ impl Limits {
 }
 
 impl Default for Limits {
+    /// 30 levels: as deep as every protobuf implementation with the customary limit of 100 nested messages reads
+    /// wherever values may stand. One deeper value would get a whole merged batch refused further on.
     fn default() -> Self {
-        Limits { depth_max: 64 }
+        Limits { depth_max: 30 }
     }
 }
 

@@ -201,7 +201,7 @@ macro_rules! messages {
         #[repr(u8)]
         pub(crate) enum Id { $($id),* }
 
-        static SCHEMAS: &[Schema] = &[$(Schema::new(Id::$id, $name, &[$(FieldSchema {
+        static SCHEMAS: [Schema; [$(Id::$id),*].len()] = [$(Schema::new(Id::$id, $name, &[$(FieldSchema {
             number: $number,
             label: Label::$label,
             name: $field,
@@ -452,7 +452,7 @@ messages! {
         13 Optional "max" "max" Kind::Double;
         14 One "zero_threshold" "zeroThreshold" Kind::Double;
     }
-    Buckets "Buckets" {
+    Buckets "ExponentialHistogramDataPoint.Buckets" {
         1 One "offset" "offset" Kind::Sint32;
         2 Many "bucket_counts" "bucketCounts" Kind::Uint64;
     }
@@ -465,7 +465,7 @@ messages! {
         6 Many "quantile_values" "quantileValues" Kind::Message(Id::ValueAtQuantile);
         8 One "flags" "flags" Kind::Uint32;
     }
-    ValueAtQuantile "ValueAtQuantile" {
+    ValueAtQuantile "SummaryDataPoint.ValueAtQuantile" {
         1 One "quantile" "quantile" Kind::Double;
         2 One "value" "value" Kind::Double;
     }
@@ -524,5 +524,62 @@ messages! {
     RpcDetail "google.protobuf.Any" {
         1 One "type_url" "@type" Kind::String;
         2 One "value" "value" Kind::Bytes;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The type as a `.proto` file writes it.
+    fn type_name(kind: Kind) -> &'static str {
+        match kind {
+            Kind::Bool => "bool",
+            Kind::Int32 => "int32",
+            Kind::Int64 => "int64",
+            Kind::Uint32 => "uint32",
+            Kind::Uint64 => "uint64",
+            Kind::Sint32 => "sint32",
+            Kind::Fixed32 => "fixed32",
+            Kind::Fixed64 => "fixed64",
+            Kind::Sfixed64 => "sfixed64",
+            Kind::Double => "double",
+            Kind::Enum(_) => "enum",
+            Kind::String => "string",
+            Kind::Bytes | Kind::TraceId | Kind::SpanId => "bytes",
+            Kind::Message(id) => id.schema().name.rsplit('.').next().unwrap(),
+        }
+    }
+
+    #[test]
+    fn the_tables_are_those_of_the_proto_files() {
+        let expected = include_str!("../testdata/opentelemetry-proto/fields.txt");
+        let mut lines = Vec::new();
+        // The messages of google.rpc have another source.
+        for schema in SCHEMAS.iter().filter(|schema| !schema.name.starts_with("google.")) {
+            for field in schema.fields {
+                let (number, label, name) = (field.number, field.label, field.name);
+                lines.push(format!("{} {number} {label:?} {name} {}", schema.name, type_name(field.kind)));
+            }
+        }
+        for names in [&SPAN_KIND, &STATUS_CODE, &TEMPORALITY, &SEVERITY] {
+            let values = names.values.iter().enumerate();
+            lines.extend(values.map(|(number, name)| format!("{}{name} = {number}", names.prefix)));
+        }
+        lines.sort_unstable();
+        assert_eq!(lines, expected.lines().collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn json_names_are_the_camel_case_of_the_field_names() {
+        for field in SCHEMAS.iter().flat_map(|schema| schema.fields).filter(|field| field.json != "@type") {
+            let mut parts = field.name.split('_');
+            let mut camel = parts.next().unwrap().to_owned();
+            for part in parts {
+                camel += &part[..1].to_uppercase();
+                camel += &part[1..];
+            }
+            assert_eq!(field.json, camel);
+        }
     }
 }

@@ -212,6 +212,18 @@ impl<'a> Fields<'a> {
     #[inline]
     fn read(&mut self) -> Option<Field<'a>> {
         let start = self.position;
+        // Most fields are short strings and messages with a tag and a length of one byte each.
+        if let Some(&[tag @ 8..0x80, length @ 0..0x80]) = self.message.get(start..)?.first_chunk()
+            && tag & 7 == WireType::Length as u8
+        {
+            let end = start + 2 + usize::from(length);
+            let value = FieldValue::Length(self.message.get(start + 2..end)?);
+            return Some(Field { number: u32::from(tag >> 3), value, start, end });
+        }
+        self.read_any(start)
+    }
+
+    fn read_any(&self, start: usize) -> Option<Field<'a>> {
         let (tag, at) = read_varint(self.message, start)?;
         let tag = u32::try_from(tag).ok()?;
         let number = tag >> 3;

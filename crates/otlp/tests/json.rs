@@ -264,8 +264,8 @@ fn nested(levels: usize) -> String {
 
 #[test]
 fn values_nest_as_deep_as_the_limit_says() {
-    assert_eq!(decode(Signal::Logs, &nested(64)).items(), 1);
-    assert!(error_of(&nested(65)).starts_with("value nested too deeply at line 1, column"));
+    assert_eq!(decode(Signal::Logs, &nested(30)).items(), 1);
+    assert!(error_of(&nested(31)).starts_with("value nested too deeply at line 1, column"));
     let widest = Limits { depth_max: u16::MAX };
     let batch = json::decode(Signal::Logs, nested(256).as_bytes(), &widest).unwrap();
     assert_eq!(encode(&batch).matches("arrayValue").count(), 256);

@@ -129,3 +129,22 @@ fn the_last_of_two_scalars_counts() {
     assert_eq!((found.severity_number, found.severity_text.as_str()), (17, "ERROR"));
     assert_eq!(found.attributes.len(), 2);
 }
+
+/// A metric with an exemplar, which is where values stand deepest, with this many nested lists.
+fn exemplar_with_lists(levels: usize) -> Vec<u8> {
+    let list = |value: Vec<u8>| wrap(6, &wrap(1, &[wrap(1, b"k"), wrap(2, &value)].concat()));
+    let value = (0..levels).fold(wrap(1, b"v"), |value, _| list(value));
+    let exemplar = wrap(7, &wrap(2, &value));
+    [1, 2, 2, 9, 1, 8].iter().rev().fold(exemplar, |inner, number| wrap(*number, &inner))
+}
+
+#[test]
+fn whatever_is_accepted_by_default_is_read_by_others() {
+    let depth_max = usize::from(Limits::default().depth_max);
+    for levels in [depth_max, depth_max + 1] {
+        let request = exemplar_with_lists(levels);
+        let is_accepted = Batch::parse(Signal::Metrics, request.clone().into(), &Limits::default()).is_ok();
+        let is_read = ExportMetricsServiceRequest::decode(&request[..]).is_ok();
+        assert_eq!((is_accepted, is_read), (levels == depth_max, levels == depth_max), "{levels} levels");
+    }
+}
