@@ -55,6 +55,37 @@ impl Subject<'_> {
     }
 }
 
+/// How far an expansion has gone.
+#[derive(Clone, Copy)]
+struct Level<'r> {
+    /// How many references are around it.
+    depth: usize,
+    /// The reference of the configuration whose value is being expanded. What that value says must not be printed.
+    outer: Option<&'r str>,
+}
+
+impl<'r> Level<'r> {
+    const CONFIGURATION: Level<'static> = Level { depth: 0, outer: None };
+
+    /// For what is written inside a reference.
+    fn nested(self) -> Level<'r> {
+        Level { depth: self.depth + 1, ..self }
+    }
+
+    /// For what `reference` gave.
+    fn inside(self, reference: &'r str) -> Level<'r> {
+        Level { depth: self.depth + 1, outer: Some(self.outer.unwrap_or(reference)) }
+    }
+
+    /// A reference as messages show it.
+    fn shown(self, reference: &str) -> String {
+        match self.outer {
+            None => format!("`{}`", printable(reference, 80)),
+            Some(outer) => format!("a reference inside `{}`", printable(outer, 80)),
+        }
+    }
+}
+
 /// A piece of a string.
 #[derive(Debug, PartialEq)]
 enum Part<'t> {
@@ -93,10 +124,10 @@ impl<'e> Expander<'e> {
 
     /// Expands every value of a tree in place.
     pub(crate) fn expand(&mut self, root: &mut Node) {
-        self.node(root, &Path::root(), 1, 0);
+        self.node(root, &Path::root(), 1, Level::CONFIGURATION);
     }
 
-    fn node(&mut self, node: &mut Node, path: &Path, depth: usize, level: usize) {
+    fn node(&mut self, node: &mut Node, path: &Path, depth: usize, level: Level<'_>) {
         let replacement = match node.kind() {
             Kind::String(text) if text.contains('$') => {
                 let text = Arc::clone(text);
@@ -124,7 +155,7 @@ impl<'e> Expander<'e> {
     }
 
     /// What a string becomes; none when it stays as it is.
-    fn string(&mut self, node: &Node, text: &str, path: &Path, depth: usize, level: usize) -> Option<Node> {
+    fn string(&mut self, node: &Node, text: &str, path: &Path, depth: usize, level: Level<'_>) -> Option<Node> {
         let position = node.position().clone();
         let parts = split(text);
         let wholeness = if parts.len() == 1 { Wholeness::Whole } else { Wholeness::WithText };
@@ -145,7 +176,7 @@ impl<'e> Expander<'e> {
     }
 
     /// A value that is one reference.
-    fn whole(&mut self, reference: &str, subject: &Subject<'_>, depth: usize, level: usize) -> Node {
+    fn whole(&mut self, reference: &str, subject: &Subject<'_>, depth: usize, level: Level<'_>) -> Node {
         let raw: Arc<str> = Arc::from(reference);
         let node = |kind| Node::new(kind, subject.position.clone());
         let (text, file) = match self.resolve(reference, subject, level) {
@@ -158,26 +189,29 @@ impl<'e> Expander<'e> {
         let Some(mut value) = self.read_yaml(&text, file.as_deref()) else {
             if is_one_reference(&text) {
                 // One reference behind another may still be a list or a map.
-                let inner = self.whole(&text, subject, depth, level + 1);
+                let inner = self.whole(&text, subject, depth, level.inside(reference));
                 let original = inner.text().map(Arc::from);
                 return inner.expanded_from(&raw, subject.position, original);
             }
-            let text = self.text(&text, subject, level + 1);
+            let text = self.text(&text, subject, level.inside(reference));
             return node(Kind::String(Arc::from(text.as_str()))).expanded_from(&raw, subject.position, None);
         };
         if depth + value.measure().1 > DEPTH_MAX + 1 {
-            self.error(
-                subject,
-                format!("with `{}`, values nest deeper than {DEPTH_MAX} levels", printable(reference, 80)),
-            );
+            self.error(subject, format!("with {}, values nest deeper than {DEPTH_MAX} levels", level.shown(reference)));
             return node(Kind::Null);
         }
-        self.node(&mut value, subject.path, depth, level + 1);
-        let original = self.original_text(&text, subject, level);
-        match file {
+        let is_part = file.is_some() && matches!(value.kind(), Kind::Seq(_) | Kind::Map(_));
+        if !is_part {
+            // Before what is inside is expanded: its messages point at the reference, too.
+            value = value.expanded_from(&raw, subject.position, None);
+        }
+        self.node(&mut value, subject.path, depth, level.inside(reference));
+        let original = self.original_text(&text, subject, level.inside(reference));
+        if is_part {
             // A list or a map from a file is configuration like any other, and its errors are found there.
-            Some(_) if matches!(value.kind(), Kind::Seq(_) | Kind::Map(_)) => value.marked_from_file(raw, original),
-            _ => value.expanded_from(&raw, subject.position, Some(original)),
+            value.marked_from_file(raw, original)
+        } else {
+            value.expanded_from(&raw, subject.position, Some(original))
         }
     }
 
@@ -197,25 +231,25 @@ impl<'e> Expander<'e> {
 
     /// The text behind a value that is no string, expanded as well: a string field will take it. What is wrong in it
     /// has been reported for the value already.
-    fn original_text(&mut self, text: &str, subject: &Subject<'_>, level: usize) -> Arc<str> {
+    fn original_text(&mut self, text: &str, subject: &Subject<'_>, level: Level<'_>) -> Arc<str> {
         if !text.contains('$') {
             return Arc::from(text);
         }
         let reported = std::mem::take(self.diagnostics);
-        let expanded = self.text(text, subject, level + 1);
+        let expanded = self.text(text, subject, level);
         let attempt = std::mem::replace(self.diagnostics, reported);
         Arc::from(if attempt.has_errors() { text } else { expanded.as_str() })
     }
 
     /// A text with its references replaced and `$$` unescaped.
-    fn text(&mut self, text: &str, subject: &Subject<'_>, level: usize) -> String {
+    fn text(&mut self, text: &str, subject: &Subject<'_>, level: Level<'_>) -> String {
         if !text.contains('$') {
             return text.to_owned();
         }
         self.join(split(text), subject, level).unwrap_or_default()
     }
 
-    fn join(&mut self, parts: Vec<Part<'_>>, subject: &Subject<'_>, level: usize) -> Option<String> {
+    fn join(&mut self, parts: Vec<Part<'_>>, subject: &Subject<'_>, level: Level<'_>) -> Option<String> {
         let mut out = String::new();
         for part in parts {
             match part {
@@ -223,7 +257,7 @@ impl<'e> Expander<'e> {
                 Part::Unclosed => out.push_str("${"),
                 Part::Reference(reference) => {
                     if let Some(Found::Yaml { text, .. }) = self.resolve(reference, subject, level) {
-                        out.push_str(&self.text(&text, subject, level + 1));
+                        out.push_str(&self.text(&text, subject, level.inside(reference)));
                     }
                 }
             }
@@ -239,10 +273,10 @@ impl<'e> Expander<'e> {
         self.diagnostics.push(subject.place(Diagnostic::error(subject.path.clone(), message)));
     }
 
-    /// Looks a reference up. None after an error, which is reported here.
-    fn resolve(&mut self, reference: &str, subject: &Subject<'_>, level: usize) -> Option<Found> {
-        let shown = printable(reference, 80);
-        if level >= LEVELS_MAX {
+    /// Looks a reference up within the bounds. None after an error, which is reported here.
+    fn resolve(&mut self, reference: &str, subject: &Subject<'_>, level: Level<'_>) -> Option<Found> {
+        if level.depth >= LEVELS_MAX {
+            let shown = printable(level.outer.unwrap_or(reference), 80);
             let message = format!("`{shown}` expands more than {LEVELS_MAX} levels deep: does it refer to itself?");
             self.error(subject, message);
             return None;
@@ -256,60 +290,70 @@ impl<'e> Expander<'e> {
             return None;
         }
         self.references_left -= 1;
-        let body = &reference[2..reference.len() - 1];
-        let (name, default) = split_default(body);
-        let name = self.text(name, subject, level + 1);
-        let found = match scheme_of(&name) {
-            Scheme::Env(variable) => self.variable(variable, default, subject, level),
-            Scheme::File(_) | Scheme::Yaml(_) if default.is_some() => {
-                // `:-` gives a default to variables only; in a path or a text it is part of it.
-                let opaque = self.text(body, subject, level + 1);
-                match scheme_of(&opaque) {
-                    Scheme::File(path) => self.file(path, &shown, subject),
-                    Scheme::Yaml(text) => Some(Found::Yaml { text: text.to_owned(), file: None }),
-                    _ => None,
-                }
-            }
-            Scheme::File(path) => self.file(path, &shown, subject),
-            Scheme::Yaml(text) => Some(Found::Yaml { text: text.to_owned(), file: None }),
-            Scheme::Unknown(scheme) => {
-                let message = format!("`{}` in `{shown}` is no source of values here", printable(scheme, 40));
-                self.unresolved(
-                    subject,
-                    message,
-                    "`${env:NAME}`, `${env:NAME:-default}`, `${file:path}` and `${yaml:text}` are",
-                );
-                None
-            }
-            Scheme::BadName(name) => {
-                let message = format!("`{}` in `{shown}` is no name of an environment variable", printable(name, 40));
-                self.unresolved(subject, message, "a literal `$` is written `$$`, as in `$${1}`");
-                None
-            }
-        };
+        let found = self.look_up(reference, subject, level);
         if let Some(Found::Yaml { text, .. }) = &found {
             self.bytes_left = self.bytes_left.saturating_sub(text.len());
         }
         found
     }
 
+    fn look_up(&mut self, reference: &str, subject: &Subject<'_>, level: Level<'_>) -> Option<Found> {
+        let shown = level.shown(reference);
+        let body = &reference[2..reference.len() - 1];
+        let (written, default) = split_default(body);
+        let name = self.text(written, subject, level.nested());
+        // What a name was put together from is no more to be printed than any other value.
+        let open = level.outer.is_none() && !written.contains("${");
+        match scheme_of(&name) {
+            Scheme::Env(variable) => match (self.env.var(variable), default) {
+                (Some(value), _) => Some(Found::Yaml { text: value, file: None }),
+                (None, Some("")) => Some(Found::Empty),
+                (None, Some(default)) => {
+                    Some(Found::Yaml { text: self.text(default, subject, level.nested()), file: None })
+                }
+                (None, None) => Some(self.not_set(open.then_some(variable), &shown, subject)),
+            },
+            // `:-` gives a default to variables only; in a path or a text it is part of it.
+            Scheme::File(path) => match default {
+                None => self.file(path, &shown, subject),
+                Some(default) => {
+                    let path = format!("{path}:-{}", self.text(default, subject, level.nested()));
+                    self.file(&path, &shown, subject)
+                }
+            },
+            Scheme::Yaml(text) => {
+                let rest = default.map(|default| format!(":-{}", self.text(default, subject, level.nested())));
+                Some(Found::Yaml { text: format!("{text}{}", rest.unwrap_or_default()), file: None })
+            }
+            Scheme::Unknown(scheme) => {
+                let scheme = open.then(|| format!("`{}` in ", printable(scheme, 40))).unwrap_or_default();
+                let help = "`${env:NAME}`, `${env:NAME:-default}`, `${file:path}` and `${yaml:text}` are";
+                self.unresolved(subject, format!("{scheme}{shown} is no source of values here"), help);
+                None
+            }
+            Scheme::BadName(name) => {
+                let name = open.then(|| format!("`{}` in ", printable(name, 40))).unwrap_or_default();
+                let help = "a literal `$` is written `$$`, as in `$${1}`";
+                self.unresolved(subject, format!("{name}{shown} is no name of an environment variable"), help);
+                None
+            }
+        }
+    }
+
     fn unresolved(&mut self, subject: &Subject<'_>, message: String, help: &str) {
         self.diagnostics.push(subject.place(Diagnostic::error(subject.path.clone(), message)).help(help));
     }
 
-    fn variable(&mut self, name: &str, default: Option<&str>, subject: &Subject<'_>, level: usize) -> Option<Found> {
-        let text = match (self.env.var(name), default) {
-            (Some(value), _) => value,
-            (None, Some("")) => return Some(Found::Empty),
-            (None, Some(default)) => self.text(default, subject, level + 1),
-            (None, None) => {
-                let message = format!("the environment variable `{name}` is not set; the value is empty");
-                let warning = subject.place(Diagnostic::warning(subject.path.clone(), message));
-                self.diagnostics.push(warning.help(format!("give a default with `${{env:{name}:-default}}`")));
-                String::new()
-            }
+    /// Warns of a variable that is not set, by its name if that may be told.
+    fn not_set(&mut self, name: Option<&str>, shown: &str, subject: &Subject<'_>) -> Found {
+        let (what, name) = match name {
+            Some(name) => (format!("the environment variable `{name}`"), name),
+            None => (format!("the environment variable of {shown}"), "NAME"),
         };
-        Some(Found::Yaml { text, file: None })
+        let message = format!("{what} is not set; the value is empty");
+        let warning = subject.place(Diagnostic::warning(subject.path.clone(), message));
+        self.diagnostics.push(warning.help(format!("give a default with `${{env:{name}:-default}}`")));
+        Found::Yaml { text: String::new(), file: None }
     }
 
     fn file(&mut self, path: &str, shown: &str, subject: &Subject<'_>) -> Option<Found> {
@@ -325,7 +369,7 @@ impl<'e> Expander<'e> {
                 Some(Found::Yaml { text, file: Some(path.to_owned()) })
             }
             Err(error) => {
-                self.error(subject, format!("cannot read the file of `{shown}`: {error}"));
+                self.error(subject, format!("cannot read the file of {shown}: {error}"));
                 None
             }
         }

@@ -56,7 +56,7 @@ impl Lines {
             }
         }
         for (source, wanted) in &mut lines.sources {
-            for (i, text) in source.text().lines().enumerate() {
+            for (i, text) in source.lines().enumerate() {
                 if let Some(line) = wanted.get_mut(&(i + 1)) {
                     line.text = Some(text.to_owned());
                 }

@@ -22,7 +22,12 @@ pub struct Position {
 impl Source {
     /// A source with the name that messages show (usually the path as the user gave it) and its whole text.
     pub fn new(name: impl Into<String>, text: impl Into<String>) -> Arc<Source> {
-        Arc::new(Source { name: name.into(), text: text.into() })
+        let mut text = text.into();
+        // A byte order mark says nothing in UTF-8, and would only shift the columns of the first line.
+        if text.starts_with('\u{feff}') {
+            text.drain(..'\u{feff}'.len_utf8());
+        }
+        Arc::new(Source { name: name.into(), text })
     }
 
     /// The name that messages show.
@@ -38,7 +43,22 @@ impl Source {
     /// One line of the text, counted from one, without its end.
     pub fn line(&self, line: u32) -> Option<&str> {
         let index = usize::try_from(line).ok()?.checked_sub(1)?;
-        self.text.lines().nth(index)
+        self.lines().nth(index)
+    }
+
+    /// The lines as YAML counts them: a carriage return alone ends one, too.
+    pub(crate) fn lines(&self) -> impl Iterator<Item = &str> {
+        let mut rest = Some(self.text.as_str()).filter(|text| !text.is_empty());
+        std::iter::from_fn(move || {
+            let text = rest?;
+            let (line, after) = match text.find(['\n', '\r']) {
+                Some(at) if text[at..].starts_with("\r\n") => (&text[..at], &text[at + 2..]),
+                Some(at) => (&text[..at], &text[at + 1..]),
+                None => (text, ""),
+            };
+            rest = Some(after).filter(|after| !after.is_empty());
+            Some(line)
+        })
     }
 }
 
@@ -90,5 +110,18 @@ impl fmt::Display for Position {
 impl fmt::Debug for Position {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_end_where_yaml_ends_them() {
+        let source = Source::new("x", "\u{feff}a\nb\r\nc\rd\n\ne");
+        assert_eq!(source.lines().collect::<Vec<_>>(), ["a", "b", "c", "d", "", "e"]);
+        assert_eq!((source.line(3), source.line(0), source.line(7)), (Some("c"), None, None));
+        assert_eq!(Source::new("x", "").lines().count(), 0);
     }
 }

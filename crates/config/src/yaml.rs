@@ -310,7 +310,7 @@ impl<'r> Reader<'r> {
         let message = format!("this is no YAML: {}", printable(error.info(), 200));
         let mut position = self.at(Span::empty(*error.marker()));
         // What is missing at the end is reported behind the last line; there is nothing to see there.
-        let lines = u32::try_from(self.source.text().lines().count()).unwrap_or(u32::MAX);
+        let lines = u32::try_from(self.source.lines().count()).unwrap_or(u32::MAX);
         if position.line() > lines && lines > 0 {
             let chars = self.source.line(lines).unwrap_or_default().chars().count();
             position = Position::new(Arc::clone(self.source), lines, u32::try_from(chars + 1).unwrap_or(u32::MAX));

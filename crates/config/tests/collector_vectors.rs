@@ -93,7 +93,7 @@ fn field<T>(yaml: &str, vars: &[(&str, &str)], read: impl FnOnce(config::Field<'
 }
 
 /// `ENV` holds the value; and once more through a second variable.
-fn both_ways<'v>(value: &'v str) -> [Vec<(&'static str, &'v str)>; 2] {
+fn both_ways(value: &str) -> [Vec<(&'static str, &str)>; 2] {
     let common = ("ENV_VALUE", "testreceiver");
     [vec![("ENV", value), common], vec![("ENV", "${env:ENV2}"), ("ENV2", value), common]]
 }
@@ -135,7 +135,7 @@ fn other_fields_take_the_value() {
         assert_eq!(field("field: ${env:ENV}", &vars, |field| field.bool().optional()), Some(true));
         // Inside a longer string the comment is text, and its reference is wrong.
         let errors = load("field: x ${env:ENV}", &vars).unwrap_err().to_string();
-        assert!(errors.contains("`hello.world` in `${env:hello.world}` is no name"), "{errors}");
+        assert!(errors.contains("a reference inside `${env:ENV}` is no name of an environment variable"), "{errors}");
     }
     for vars in both_ways("[filelog,windowseventlog/application]") {
         let list = field("field: ${env:ENV}", &vars, |field| field.strings().optional()).unwrap();

@@ -188,6 +188,28 @@ fn a_source_that_is_unknown_or_unreadable_is_an_error() {
 }
 
 #[test]
+fn what_is_wrong_inside_a_value_is_said_without_the_value() {
+    let check = |value: &str, yaml: &str, expected: &str| {
+        let env = TestEnvironment::new().with_var("X", value).with_var("N", "hunter2");
+        let message = match parse_str("c.yaml", yaml, &env) {
+            Ok(loaded) => loaded.warnings[0].to_string() + &loaded.warnings[0].render(),
+            Err(errors) => errors.to_string() + &errors.render(),
+        };
+        assert!(message.starts_with(expected) && !message.contains("hunter2"), "{message}");
+    };
+    check("a${hunter2:x}b", "a: ${X}", "a: a reference inside `${X}` is no source of values here (c.yaml:1:4)");
+    check(
+        "[a, {b: '${hunter2 x}'}]",
+        "a: ${X}",
+        "a[1].b: a reference inside `${X}` is no name of an environment variable (c.yaml:1:4)",
+    );
+    check("hunter2${hunter2}", "a: x${X}", "a: the environment variable of a reference inside `${X}` is not set");
+    check("${file:/hunter2}", "a: ${X}", "a: cannot read the file of a reference inside `${X}`: no such file");
+    check("", "a: ${env:${env:N}}", "a: the environment variable of `${env:${env:N}}` is not set");
+    check("", "a: ${${env:N}:x}", "a: `${${env:N}:x}` is no source of values here");
+}
+
+#[test]
 fn variables_that_refer_to_each_other_are_an_error() {
     check_messages(
         "a: ${A}",
