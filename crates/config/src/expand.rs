@@ -326,13 +326,13 @@ impl<'e> Expander<'e> {
                 Some(Found::Yaml { text: format!("{text}{}", rest.unwrap_or_default()), file: None })
             }
             Scheme::Unknown(scheme) => {
-                let scheme = open.then(|| format!("`{}` in ", printable(scheme, 40))).unwrap_or_default();
+                let scheme = if open { format!("`{}` in ", printable(scheme, 40)) } else { String::new() };
                 let help = "`${env:NAME}`, `${env:NAME:-default}`, `${file:path}` and `${yaml:text}` are";
                 self.unresolved(subject, format!("{scheme}{shown} is no source of values here"), help);
                 None
             }
             Scheme::BadName(name) => {
-                let name = open.then(|| format!("`{}` in ", printable(name, 40))).unwrap_or_default();
+                let name = if open { format!("`{}` in ", printable(name, 40)) } else { String::new() };
                 let help = "a literal `$` is written `$$`, as in `$${1}`";
                 self.unresolved(subject, format!("{name}{shown} is no name of an environment variable"), help);
                 None
