@@ -30,7 +30,7 @@ const PARTS: &str = "receivers: {hand: }\nexporters: {test: }\n";
 fn a_name_that_is_not_configured_is_an_error_with_its_place_and_the_nearest_name() {
     check(
         &format!("{PARTS}service: {{pipelines: {{logs: {{receivers: [hnad], exporters: [test]}}}}}}"),
-        "service.pipelines.logs.receivers: `hnad` is not among the configuration's receivers (test.yaml:3:40)\n  help: did \
+        "service.pipelines.logs.receivers: `hnad` is not among the configuration's receivers (test.yaml:3:42)\n  help: did \
          you mean `hand`?",
     );
 }
