@@ -205,7 +205,7 @@ impl Builder<'_> {
                 }
             };
             let value = match factory(&id.kind) {
-                Some(build) => build_one(&id, node, path, self.diagnostics, build),
+                Some(build) => build_one(&id, (name, node), path, self.diagnostics, build),
                 None => {
                     self.unknown_kind(role, &id.kind, path, name);
                     None
@@ -373,12 +373,14 @@ struct Known {
 
 fn build_one<T>(
     id: &ComponentId,
-    node: &Node,
+    (name, node): (&Spanned<String>, &Node),
     path: Path,
     diagnostics: &mut Diagnostics,
     build: fn(&mut Section<'_>, &BuildContext<'_>) -> Option<T>,
 ) -> Option<T> {
-    Section::open(node, path, diagnostics).read(|section| build(section, &BuildContext { id }))
+    // What is missing is missing at the component's own name.
+    let section = Section::open(node, path, diagnostics).at(&name.position);
+    section.read(|section| build(section, &BuildContext { id }))
 }
 
 /// Processors exist once for each pipeline that names them: the first takes what was built for the check, the others
@@ -393,10 +395,10 @@ impl Instances<'_> {
         if let Some(first) = self.built.get_mut(id).and_then(Option::take) {
             return Some(first);
         }
-        let (_, node) = self.defined.iter().find(|(name, _)| name.value == id.to_string())?;
+        let (name, node) = self.defined.iter().find(|(name, _)| name.value == id.to_string())?;
         // What is wrong with it was reported when it was built first.
         let mut reported = Diagnostics::new();
-        build_one(id, node, Path::root(), &mut reported, registry.processor(&id.kind)?.build)
+        build_one(id, (name, node), Path::root(), &mut reported, registry.processor(&id.kind)?.build)
     }
 }
 
