@@ -244,7 +244,7 @@ impl<'s> ScrapeEncoder<'s> {
 
     fn point(&mut self, metric: u32, sample: &SampleToEncode<'s>, membership: &Membership<'s>) -> u32 {
         let kind = membership.kind;
-        let candidate = Point::new(metric, kind, membership.role, sample);
+        let candidate = Point::new(metric, kind, membership.role, sample, &self.hasher);
         // A gauge is one series: there is nothing to find.
         let is_alone = matches!(kind, PointKind::Gauge | PointKind::NonMonotonicSum);
         let points = &mut self.points;

@@ -1,10 +1,12 @@
 //! One data point, gathered from its series.
 
+use std::hash::{BuildHasher, Hash, Hasher};
+
+use foldhash::fast::RandomState;
 use otlp::encode::{
     AttributesWriter, ExemplarWriter, HistogramPointWriter, MetricWriter, NumberPointWriter, SummaryPointWriter,
 };
 use otlp::{NumberValue, SpanId, Temporality, TraceId};
-use xxhash_rust::xxh3::Xxh3;
 
 use super::encoder::{SampleToEncode, ScrapeExemplar, Unconvertible, is_attribute};
 use super::families::{PointKind, Role};
@@ -34,7 +36,13 @@ pub(super) struct Point<'s> {
 }
 
 impl<'s> Point<'s> {
-    pub(super) fn new(metric: u32, kind: PointKind, role: Role, sample: &SampleToEncode<'s>) -> Self {
+    pub(super) fn new(
+        metric: u32,
+        kind: PointKind,
+        role: Role,
+        sample: &SampleToEncode<'s>,
+        hasher: &RandomState,
+    ) -> Self {
         let mut point = Point {
             metric,
             kind,
@@ -48,15 +56,10 @@ impl<'s> Point<'s> {
             parts: Vec::new(),
             exemplars: Vec::new(),
         };
-        let mut hasher = Xxh3::new();
-        hasher.update(&metric.to_le_bytes());
-        for (name, value) in point.attributes() {
-            hasher.update(name.as_bytes());
-            hasher.update(&[0xff]);
-            hasher.update(value.as_bytes());
-            hasher.update(&[0xff]);
-        }
-        point.hash = hasher.digest();
+        let mut hasher = hasher.build_hasher();
+        hasher.write_u32(metric);
+        point.attributes().for_each(|pair| pair.hash(&mut hasher));
+        point.hash = hasher.finish();
         point
     }
 
