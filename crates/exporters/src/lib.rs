@@ -10,12 +10,14 @@
 //! ```
 
 mod common;
+mod debug;
 mod forward;
 mod otlp;
 mod otlphttp;
 
 /// Makes every exporter of this crate known.
 pub fn register(registry: &mut component::Registry) {
+    registry.exporters.push(debug::FACTORY);
     registry.exporters.push(otlp::FACTORY);
     registry.exporters.push(otlphttp::FACTORY);
     registry.connectors.push(forward::FACTORY);
