@@ -1,6 +1,7 @@
 //! Request and response bodies: one concrete type each, and reading a body whole with limits.
 
-use std::pin::Pin;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -129,15 +130,10 @@ impl RequestBody {
         limits: &BodyLimits,
         received_bytes: usize,
     ) -> Result<Option<Bytes>, BodyError> {
-        let idle = limits.idle_timeout.map(|pause| Instant::now() + pause);
-        let deadline = match (idle, self.deadline) {
-            (Some(idle), Some(whole)) => Some(idle.min(whole)),
-            (one, other) => one.or(other),
-        };
         let incoming = &mut self.incoming;
-        let next = async {
+        let mut next = pin!(async {
             loop {
-                let frame = std::future::poll_fn(|cx| Pin::new(&mut *incoming).poll_frame(cx)).await;
+                let frame = poll_fn(|cx| Pin::new(&mut *incoming).poll_frame(cx)).await;
                 match frame {
                     None => return Ok(None),
                     Some(Ok(frame)) => match frame.into_data() {
@@ -150,6 +146,15 @@ impl RequestBody {
                     }
                 }
             }
+        });
+        // Most data is there already, and then neither a clock nor a timer is needed.
+        if let Poll::Ready(ready) = poll_fn(|cx| Poll::Ready(next.as_mut().poll(cx))).await {
+            return ready;
+        }
+        let idle = limits.idle_timeout.map(|pause| Instant::now() + pause);
+        let deadline = match (idle, self.deadline) {
+            (Some(idle), Some(whole)) => Some(idle.min(whole)),
+            (one, other) => one.or(other),
         };
         match deadline {
             None => next.await,

@@ -16,6 +16,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use h2::client::ResponseFuture;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
+use parking_lot::RwLock;
 use tokio::time::Instant;
 
 use crate::auth::Authorization;
@@ -30,6 +31,8 @@ use pool::{Lease, Pool};
 
 /// Attempts that are free of doubt: the peer said, or it is certain, that the call was not processed.
 const UNPROCESSED_ATTEMPTS_MAX: u32 = 3;
+/// Heads of calls that are kept; a client has few methods and one timeout.
+const HEADS_KEPT_MAX: usize = 32;
 /// How much of a foreign answer is quoted.
 const QUOTE_BYTES_MAX: usize = 200;
 
@@ -161,7 +164,16 @@ struct Inner {
     scheme: Scheme,
     authority: Authority,
     headers: HeaderMap,
+    heads: RwLock<Vec<(HeadKey, Request<()>)>>,
     pool: Pool,
+}
+
+/// What the head of a call depends on, credentials and metadata aside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct HeadKey {
+    path: &'static str,
+    coding: Coding,
+    timeout: Option<Duration>,
 }
 
 impl fmt::Debug for GrpcClient {
@@ -180,7 +192,9 @@ impl GrpcClient {
         let authority = authority(&settings)?;
         let headers = base_headers(&settings)?;
         let pool = Pool::new(&settings);
-        Ok(GrpcClient { inner: Arc::new(Inner { settings, scheme, authority, headers, pool }) })
+        Ok(GrpcClient {
+            inner: Arc::new(Inner { settings, scheme, authority, headers, heads: RwLock::default(), pool }),
+        })
     }
 
     /// The endpoint that is called.
@@ -222,7 +236,7 @@ impl GrpcClient {
     ) -> Result<Bytes, Status> {
         let Some(timeout) = timeout else { return self.inner.attempts(path, &message, metadata, None).await };
         let deadline = Instant::now() + timeout;
-        let attempts = self.inner.attempts(path, &message, metadata, Some((deadline, timeout)));
+        let attempts = self.inner.attempts(path, &message, metadata, Some(timeout));
         match tokio::time::timeout_at(deadline, attempts).await {
             Ok(result) => result,
             Err(_elapsed) => {
@@ -248,12 +262,12 @@ impl Inner {
         path: &'static str,
         message: &GrpcMessage,
         metadata: &HeaderMap,
-        deadline: Option<(Instant, Duration)>,
+        timeout: Option<Duration>,
     ) -> Result<Bytes, Status> {
         let mut attempt = 1;
         loop {
             let lease = self.pool.lease(&self.settings).await?;
-            let request = self.request(path, message.coding, metadata, deadline)?;
+            let request = self.request(HeadKey { path, coding: message.coding, timeout }, metadata)?;
             let failure = match self.attempt(&lease, request, message).await {
                 Ok(answer) => return Ok(answer),
                 Err(failure) => failure,
@@ -265,30 +279,9 @@ impl Inner {
         }
     }
 
-    fn request(
-        &self,
-        path: &'static str,
-        coding: Coding,
-        metadata: &HeaderMap,
-        deadline: Option<(Instant, Duration)>,
-    ) -> Result<Request<()>, Status> {
-        let mut request = Request::new(());
-        *request.method_mut() = Method::POST;
-        *request.version_mut() = Version::HTTP_2;
-        let mut parts = http::uri::Parts::default();
-        parts.scheme = Some(self.scheme.clone());
-        parts.authority = Some(self.authority.clone());
-        parts.path_and_query = Some(PathAndQuery::from_static(path));
-        *request.uri_mut() = Uri::from_parts(parts)
-            .map_err(|error| Status::new(Code::Internal, format!("`{path}` is not a path: {error}")))?;
+    fn request(&self, key: HeadKey, metadata: &HeaderMap) -> Result<Request<()>, Status> {
+        let mut request = self.head(key)?;
         let headers = request.headers_mut();
-        *headers = self.headers.clone();
-        if coding != Coding::Identity {
-            headers.insert("grpc-encoding", HeaderValue::from_static(coding.name()));
-        }
-        if let Some((_, timeout)) = deadline {
-            headers.insert("grpc-timeout", timeout_value(timeout));
-        }
         if let Some(value) = self.settings.authorization.as_ref().and_then(|authorization| authorization.header_value())
         {
             headers.insert(header::AUTHORIZATION, value);
@@ -297,6 +290,42 @@ impl Inner {
             headers.remove(name);
         }
         headers.extend(metadata.iter().map(|(name, value)| (name.clone(), value.clone())));
+        Ok(request)
+    }
+
+    /// The head of a call, from the few that a client sends again and again.
+    fn head(&self, key: HeadKey) -> Result<Request<()>, Status> {
+        if let Some((_, head)) = self.heads.read().iter().find(|(known, _)| *known == key) {
+            return Ok(head.clone());
+        }
+        let head = self.build_head(key)?;
+        let mut heads = self.heads.write();
+        if heads.len() == HEADS_KEPT_MAX {
+            heads.clear();
+        }
+        heads.push((key, head.clone()));
+        Ok(head)
+    }
+
+    fn build_head(&self, key: HeadKey) -> Result<Request<()>, Status> {
+        let mut request = Request::new(());
+        *request.method_mut() = Method::POST;
+        *request.version_mut() = Version::HTTP_2;
+        let invalid =
+            |cause: &dyn fmt::Display| Status::new(Code::Internal, format!("`{}` is not a path: {cause}", key.path));
+        let mut parts = http::uri::Parts::default();
+        parts.scheme = Some(self.scheme.clone());
+        parts.authority = Some(self.authority.clone());
+        parts.path_and_query = Some(PathAndQuery::try_from(key.path).map_err(|error| invalid(&error))?);
+        *request.uri_mut() = Uri::from_parts(parts).map_err(|error| invalid(&error))?;
+        let headers = request.headers_mut();
+        *headers = self.headers.clone();
+        if key.coding != Coding::Identity {
+            headers.insert("grpc-encoding", HeaderValue::from_static(key.coding.name()));
+        }
+        if let Some(timeout) = key.timeout {
+            headers.insert("grpc-timeout", timeout_value(timeout));
+        }
         Ok(request)
     }
 
@@ -446,7 +475,6 @@ fn base_headers(settings: &GrpcClientSettings) -> Result<HeaderMap, GrpcClientEr
     }
     headers.insert(header::TE, HeaderValue::from_static("trailers"));
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(grpc::CONTENT_TYPE));
-    headers.insert("grpc-accept-encoding", HeaderValue::from_static(Coding::ACCEPTED));
     if !headers.contains_key(header::USER_AGENT) {
         headers.insert(header::USER_AGENT, settings.user_agent.clone());
     }

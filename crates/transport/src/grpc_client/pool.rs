@@ -87,6 +87,11 @@ impl Pool {
 
     /// A connection that is ready. Waits while one is being made; fails at once where all have just failed.
     pub(super) async fn lease(&self, settings: &GrpcClientSettings) -> Result<Lease, Status> {
+        if let Some(slots) = self.current()
+            && let Choice::Ready(lease) = self.choose(&slots)
+        {
+            return Ok(lease);
+        }
         loop {
             // Registered before looking, so that no change is missed.
             let changed = self.changed.notified();
@@ -168,12 +173,11 @@ impl Pool {
     /// Takes the next slot in turn that is ready; starts connections where there are none.
     fn choose(&self, slots: &[Arc<Slot>]) -> Choice {
         let first = self.next.fetch_add(1, Ordering::Relaxed);
-        let now = Instant::now();
         let mut waiting = false;
         let mut failed = None;
         for offset in 0..slots.len() {
             let slot = &slots[first.wrapping_add(offset) % slots.len()];
-            match slot.look(now) {
+            match slot.look() {
                 Look::Ready => return Choice::Ready(Lease::new(slot)),
                 Look::Connecting => waiting = true,
                 Look::Start { failures } => {
@@ -244,7 +248,7 @@ impl Slot {
         Arc::clone(&self.vitals)
     }
 
-    fn look(&self, now: Instant) -> Look {
+    fn look(&self) -> Look {
         let mut state = self.state.lock();
         let failures = match &mut *state {
             SlotState::Ready(send) => match send.poll_ready(&mut Context::from_waker(Waker::noop())) {
@@ -253,7 +257,9 @@ impl Slot {
                 std::task::Poll::Ready(Err(_)) => 0,
             },
             SlotState::Connecting => return Look::Connecting,
-            SlotState::Failed { retry_at, cause, .. } if now < *retry_at => return Look::Failed(Arc::clone(cause)),
+            SlotState::Failed { retry_at, cause, .. } if Instant::now() < *retry_at => {
+                return Look::Failed(Arc::clone(cause));
+            }
             SlotState::Failed { failures, .. } => *failures,
             SlotState::Idle => 0,
         };
