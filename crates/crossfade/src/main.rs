@@ -2,7 +2,9 @@
 
 mod check;
 mod components;
+mod load;
 mod run;
+mod signals;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -26,6 +28,8 @@ enum Command {
     Run(run::RunArguments),
     /// Report every error of a configuration, or print the graph that it would run.
     Check(check::CheckArguments),
+    /// Make traffic, or count it.
+    Load(load::LoadArguments),
 }
 
 /// Where the configuration is.
@@ -59,6 +63,7 @@ fn main() -> ExitCode {
     let result = match arguments.command {
         Command::Run(arguments) => run::run(&arguments),
         Command::Check(arguments) => check::check(&arguments),
+        Command::Load(arguments) => load::load(arguments),
     };
     result.unwrap_or_else(|error| {
         // The one place that writes to a person who did not ask for a log.

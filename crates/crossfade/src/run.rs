@@ -8,10 +8,10 @@ use admin::{Admin, ServeError, Served, serve_admin, serve_metrics};
 use anyhow::Context;
 use component::{Metrics, Stop};
 use pipeline::{Engine, Graph, Line, LogEncoding, Rest, Serving, TelemetrySettings};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
 use tracing_subscriber::EnvFilter;
 
+use crate::signals::Signals;
 use crate::{ConfigArguments, check};
 
 /// What `run` is asked.
@@ -140,25 +140,5 @@ impl Own {
     async fn stop(mut self) {
         self.stop.request();
         while self.tasks.join_next().await.is_some() {}
-    }
-}
-
-/// SIGINT and SIGTERM.
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl Signals {
-    fn listen() -> anyhow::Result<Signals> {
-        let listen = |kind| signal(kind).context("cannot listen for signals");
-        Ok(Signals { interrupt: listen(SignalKind::interrupt())?, terminate: listen(SignalKind::terminate())? })
-    }
-
-    async fn next(&mut self) -> &'static str {
-        tokio::select! {
-            _ = self.interrupt.recv() => "SIGINT",
-            _ = self.terminate.recv() => "SIGTERM",
-        }
     }
 }
