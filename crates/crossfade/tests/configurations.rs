@@ -1,5 +1,7 @@
 //! Every configuration that a reader may copy, from `examples/` and from the pages of `docs/`, passes `crossfade check`.
 
+#![allow(clippy::unwrap_used)]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -1,5 +1,7 @@
 //! Holds the workspace to the layer table of ARCHITECTURE.md.
 
+#![allow(clippy::unwrap_used)]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
