@@ -6,6 +6,7 @@ mod proxy;
 mod reply;
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -76,6 +77,9 @@ pub struct HttpClientSettings {
     pub idle_timeout: Duration,
     /// Which protocol is spoken.
     pub version: HttpVersion,
+    /// Which of the addresses that a name has may be connected to, after redirects too: all, unless told otherwise. A
+    /// proxy's address is not asked about.
+    pub address_is_allowed: fn(IpAddr) -> bool,
     /// What the client calls itself.
     pub user_agent: HeaderValue,
 }
@@ -94,6 +98,7 @@ impl Default for HttpClientSettings {
             idle_connections_max: 32,
             idle_timeout: Duration::from_secs(90),
             version: HttpVersion::Negotiated,
+            address_is_allowed: |_| true,
             user_agent: HeaderValue::from_static(concat!("crossfade/", env!("CARGO_PKG_VERSION"))),
         }
     }

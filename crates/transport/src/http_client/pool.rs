@@ -1,6 +1,7 @@
 //! Connections by destination: made, kept while idle, thrown away.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -99,6 +100,7 @@ pub(super) struct Pool {
     tls: ClientTlsConfig,
     connect_timeout: Duration,
     proxy: Option<Proxy>,
+    address_is_allowed: fn(IpAddr) -> bool,
     idle_connections_max: usize,
     idle_timeout: Duration,
     kept: Mutex<KeptConnections>,
@@ -116,6 +118,7 @@ impl Pool {
             tls,
             connect_timeout: settings.connect_timeout,
             proxy: settings.proxy.clone(),
+            address_is_allowed: settings.address_is_allowed,
             idle_connections_max: settings.idle_connections_max,
             idle_timeout: settings.idle_timeout,
             kept: Mutex::default(),
@@ -180,7 +183,14 @@ impl Pool {
             Some(proxy) => (proxy.host.as_str(), proxy.port),
             None => (destination.host.as_str(), destination.port),
         };
-        let addresses = resolve(host, port).await?;
+        let mut addresses = resolve(host, port).await?;
+        if self.proxy.is_none() {
+            addresses.retain(|address| (self.address_is_allowed)(address.ip()));
+        }
+        if addresses.is_empty() {
+            let cause = "connections to this address are not allowed here".to_owned();
+            return Err(ConnectError::Socket { address: authority, cause });
+        }
         let mut socket = connect_tcp(&addresses, self.connect_timeout).await?;
         if destination.scheme == Scheme::Http {
             return greet(Io::Plain(socket), &authority).await;

@@ -273,6 +273,16 @@ async fn a_redirect_to_another_host_never_gets_the_credentials() {
 }
 
 #[tokio::test]
+async fn an_address_that_is_not_allowed_is_not_connected_to() {
+    let server = Server::start(ServerSettings::default(), |_, _| async { Response::new(ResponseBody::full("ok")) });
+    let settings =
+        HttpClientSettings { address_is_allowed: |address| !address.is_loopback(), ..HttpClientSettings::default() };
+    let error = client(settings).send(HttpRequest::get(server.url("/"))).await.unwrap_err();
+    assert!(error.to_string().contains("not allowed"), "{error}");
+    assert_eq!(server.stats.accepted(), 0);
+}
+
+#[tokio::test]
 async fn redirects_on_the_same_host_are_followed_five_times() {
     let servers = Redirecting::start(307);
     assert_eq!(servers.ask(Redirects::SameHost, Method::GET, "/same").await.unwrap().body, "end");
