@@ -11,6 +11,7 @@
 
 mod common;
 mod debug;
+mod file;
 mod forward;
 mod otlp;
 mod otlphttp;
@@ -18,6 +19,7 @@ mod otlphttp;
 /// Makes every exporter of this crate known.
 pub fn register(registry: &mut component::Registry) {
     registry.exporters.push(debug::FACTORY);
+    registry.exporters.push(file::FACTORY);
     registry.exporters.push(otlp::FACTORY);
     registry.exporters.push(otlphttp::FACTORY);
     registry.connectors.push(forward::FACTORY);
