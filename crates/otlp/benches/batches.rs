@@ -33,6 +33,14 @@ fn parse(bencher: Bencher<'_, '_>, signal: Signal) {
         .bench(|| Batch::parse(signal, black_box(&bytes).clone(), &Limits::default()).unwrap().items());
 }
 
+#[divan::bench]
+fn parse_mixed_traces(bencher: Bencher<'_, '_>) {
+    let bytes = Bytes::from(payloads::mixed_traces());
+    bencher
+        .counter(BytesCount::new(bytes.len()))
+        .bench(|| Batch::parse(Signal::Traces, black_box(&bytes).clone(), &Limits::default()).unwrap().items());
+}
+
 fn batch(signal: Signal) -> Batch {
     Batch::parse(signal, request(signal), &Limits::default()).unwrap()
 }

@@ -95,24 +95,19 @@ impl Walk<'_> {
                 }
                 Action::Message => {
                     let slot = 1 << (step.slot & 31);
+                    let depth = depth + u16::from(step.child.schema().is_nesting);
                     if seen & slot != 0 {
                         return self.fail(MalformedKind::Repeated, schema, tag_start, start);
                     }
-                    seen |= slot;
-                    let depth = depth + u16::from(step.child.schema().is_nesting);
                     if depth > self.depth_max {
                         return self.fail(MalformedKind::TooDeep, schema, tag_start, start);
                     }
+                    seen |= slot;
                     self.message(step.child, start, stop, depth)?;
                 }
                 Action::PackedFixed64 if size.is_multiple_of(8) => {}
                 Action::PackedFixed64 => return self.fail(MalformedKind::Truncated, schema, tag_start, stop),
-                Action::PackedVarint => {
-                    let mut at = start;
-                    while at < stop {
-                        at = self.varint_end(schema, tag_start, at, stop)?;
-                    }
-                }
+                Action::PackedVarint => self.varints(schema, tag_start, start, stop)?,
                 Action::Bytes | Action::Fixed64 | Action::Fixed32 | Action::Varint | Action::Examine => {}
             }
         }
@@ -177,6 +172,14 @@ impl Walk<'_> {
             Some((_, stop)) => Ok(stop),
             None => self.fail_varint(schema, tag_start, at, end),
         }
+    }
+
+    /// Checks the varints from `at` to `end`.
+    fn varints(&mut self, schema: &Schema, tag_start: usize, mut at: usize, end: usize) -> Result<(), Fault> {
+        while at < end {
+            at = self.varint_end(schema, tag_start, at, end)?;
+        }
+        Ok(())
     }
 
     /// The length at `at` and the offset behind it.

@@ -11,6 +11,7 @@ use opentelemetry_proto::tonic::metrics::v1::{
     Gauge, Metric, NumberDataPoint, ResourceMetrics, ScopeMetrics, metric, number_data_point,
 };
 use opentelemetry_proto::tonic::resource::v1::Resource;
+use opentelemetry_proto::tonic::trace::v1::span::Event;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status};
 use prost::Message;
 
@@ -89,6 +90,41 @@ pub(crate) fn traces() -> Vec<u8> {
         }],
     }
     .encode_to_vec()
+}
+
+/// Spans of all shapes, against which no branch predictor learns a pattern: 0 to 15 attributes of several kinds and
+/// lengths, some beyond ASCII, and events on every fourth.
+pub(crate) fn mixed_traces() -> Vec<u8> {
+    let mut rng = fastrand::Rng::with_seed(7);
+    let mut attributes = |max: usize| -> Vec<KeyValue> {
+        let count = rng.usize(0..max);
+        (0..count)
+            .map(|_| {
+                let key = &"http.request.header.content.type.of.the.body"[..rng.usize(5..40)];
+                match rng.u8(0..20) {
+                    0 => attribute(key, Value::BoolValue(true)),
+                    1..4 => attribute(key, Value::IntValue(rng.i64(0..100_000))),
+                    4 => attribute(key, Value::DoubleValue(rng.f64())),
+                    5 => string(key, "заказ принят"),
+                    _ => string(key, &"abcdefgh".repeat(16)[..rng.usize(1..100)]),
+                }
+            })
+            .collect()
+    };
+    let spans = (0..ITEMS)
+        .map(|index| {
+            let mut span = span(index);
+            span.attributes = attributes(16);
+            if index % 4 == 0 {
+                let event = Event { name: "retry".into(), attributes: attributes(4), ..Default::default() };
+                span.events.push(event);
+            }
+            span
+        })
+        .collect();
+    let scope_spans = vec![ScopeSpans { scope: scope(), spans, ..Default::default() }];
+    let resource_spans = vec![ResourceSpans { resource: resource(), scope_spans, ..Default::default() }];
+    ExportTraceServiceRequest { resource_spans }.encode_to_vec()
 }
 
 fn point(index: u64) -> NumberDataPoint {

@@ -4,4 +4,6 @@
 #[allow(dead_code)]
 mod entries;
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| entries::request_json(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    entries::request_json(data);
+});

@@ -46,7 +46,7 @@ pub fn encode(batch: &Batch, out: &mut Vec<u8>) {
 
 /// Why JSON is not an export request, and where.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{kind} at line {line}, column {column}{}", Place(.path))]
+#[error("{kind}{}", Place(*.line, *.column, .path))]
 pub struct JsonError {
     /// The line, from 1 on; 0 where the fault has no place.
     pub line: usize,
@@ -58,11 +58,16 @@ pub struct JsonError {
     pub kind: JsonErrorKind,
 }
 
-struct Place<'a>(&'a str);
+/// Line, column and path.
+struct Place<'a>(usize, usize, &'a str);
 
 impl fmt::Display for Place<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.is_empty() { Ok(()) } else { write!(f, " ({})", self.0) }
+        let Place(line, column, path) = self;
+        if *line > 0 {
+            write!(f, " at line {line}, column {column}")?;
+        }
+        if path.is_empty() { Ok(()) } else { write!(f, " ({path})") }
     }
 }
 

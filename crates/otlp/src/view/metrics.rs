@@ -111,7 +111,8 @@ impl<'a> MetricView<'a> {
         self.name
     }
 
-    /// The data points.
+    /// The data points. It passes over all of them once to find what stands behind them, so it is to be asked once
+    /// for a metric, not for each data point.
     #[inline]
     pub fn data(&self) -> MetricData<'a> {
         let mut found = MetricData::Empty;

@@ -1,4 +1,5 @@
-//! What must hold for any input. The seeded test drives these functions, and so do the targets of `cargo fuzz`.
+//! What must hold for any input. The seeded test drives these functions, and so do the targets of `cargo fuzz`. Each
+//! tells whether the input got as far as the checks.
 
 use bytes::Bytes;
 use otlp::edit::{Edited, RecordContext, edit_records, edit_resources, edit_scopes};
@@ -14,9 +15,9 @@ fn signal(data: &[u8]) -> Option<(Signal, &[u8])> {
 }
 
 /// Requests in protobuf: what the door lets in can be viewed, split, edited and written as JSON, and loses nothing.
-pub(crate) fn request(data: &[u8]) {
-    let Some((signal, data)) = signal(data) else { return };
-    let Ok(batch) = Batch::parse(signal, Bytes::copy_from_slice(data), &Limits::default()) else { return };
+pub(crate) fn request(data: &[u8]) -> bool {
+    let Some((signal, data)) = signal(data) else { return false };
+    let Ok(batch) = Batch::parse(signal, Bytes::copy_from_slice(data), &Limits::default()) else { return false };
     assert_eq!(view(&batch), batch.items());
 
     for limits in [SplitLimits { items_max: 1, bytes_max: 0 }, SplitLimits { items_max: 0, bytes_max: 64 }] {
@@ -34,6 +35,7 @@ pub(crate) fn request(data: &[u8]) {
     json::encode(&batch, &mut text);
     let read = json::decode(signal, &text, &Limits::default()).expect("what was written is read");
     assert_eq!(read.items(), batch.items());
+    true
 }
 
 fn reparse(batch: &Batch) -> Batch {
@@ -44,19 +46,20 @@ fn reparse(batch: &Batch) -> Batch {
 }
 
 /// Bytes that nobody checked: views, splits, edits and JSON end without a panic, whatever they make of them.
-pub(crate) fn unchecked(data: &[u8]) {
-    let Some((signal, data)) = signal(data) else { return };
+pub(crate) fn unchecked(data: &[u8]) -> bool {
+    let Some((signal, data)) = signal(data) else { return false };
     let batch = Batch::from_trusted(signal, Bytes::copy_from_slice(data), 100);
     view(&batch);
     batch.split(SplitLimits { items_max: 1, bytes_max: 32 });
     edits(&batch);
     json::encode(&batch, &mut Vec::new());
+    true
 }
 
 /// Requests in JSON: what is read is a valid request and is written so that it reads the same.
-pub(crate) fn request_json(data: &[u8]) {
-    let Some((signal, data)) = signal(data) else { return };
-    let Ok(batch) = json::decode(signal, data, &Limits::default()) else { return };
+pub(crate) fn request_json(data: &[u8]) -> bool {
+    let Some((signal, data)) = signal(data) else { return false };
+    let Ok(batch) = json::decode(signal, data, &Limits::default()) else { return false };
     reparse(&batch);
     let mut text = Vec::new();
     json::encode(&batch, &mut text);
@@ -65,13 +68,16 @@ pub(crate) fn request_json(data: &[u8]) {
     let mut text_again = Vec::new();
     json::encode(&again, &mut text_again);
     assert_eq!(text, text_again);
+    true
 }
 
 /// What servers answer: what is read is written so that it reads the same.
-pub(crate) fn responses(data: &[u8]) {
-    let Some((signal, data)) = signal(data) else { return };
+pub(crate) fn responses(data: &[u8]) -> bool {
+    let Some((signal, data)) = signal(data) else { return false };
+    let mut checked = false;
     for response in [ExportResponse::decode(signal, data).ok(), ExportResponse::decode_json(signal, data).ok()] {
         let Some(response) = response else { continue };
+        checked = true;
         assert_eq!(ExportResponse::decode(signal, &response.encode()), Ok(response.clone()));
         let mut text = Vec::new();
         response.encode_json(signal, &mut text);
@@ -79,11 +85,13 @@ pub(crate) fn responses(data: &[u8]) {
     }
     for status in [Status::decode(data).ok(), Status::decode_json(data).ok()] {
         let Some(status) = status else { continue };
+        checked = true;
         assert_eq!(Status::decode(&status.encode()), Ok(status.clone()));
         let mut text = Vec::new();
         status.encode_json(&mut text);
         assert_eq!(Status::decode_json(&text), Ok(status));
     }
+    checked
 }
 
 /// Edits that change every attribute list.
