@@ -1,10 +1,11 @@
 //! Compressed forms of a batch, made once and shared by everyone who sends it.
 
+use std::fmt;
 use std::sync::OnceLock;
 
 use bytes::Bytes;
 
-/// How a payload is compressed on the wire. `Display`, `name` and `FromStr` use the tokens of HTTP's
+/// How a payload is compressed on the wire. `Display`, `name` and `from_name` use the tokens of HTTP's
 /// `Content-Encoding` and gRPC's `grpc-encoding`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ContentEncoding {
@@ -41,6 +42,12 @@ impl ContentEncoding {
     }
 }
 
+impl fmt::Display for ContentEncoding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
 /// The compressed forms of one payload that exist so far: one that arrived so, or one that an exporter made. Exporters
 /// that want the same encoding share it, so that a payload is compressed at most once.
 #[derive(Debug, Default)]
@@ -62,5 +69,28 @@ impl Frames {
     /// The memory that the frames hold, in bytes.
     pub fn size_bytes(&self) -> usize {
         self.slots.iter().filter_map(OnceLock::get).map(Bytes::len).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn encodings_are_found_by_their_tokens_in_either_case() {
+        for encoding in ContentEncoding::ALL {
+            assert_eq!(ContentEncoding::from_name(&encoding.to_string().to_uppercase()), Some(encoding));
+        }
+        assert_eq!(ContentEncoding::from_name("identity"), None);
+    }
+
+    #[test]
+    fn a_frame_is_made_once() {
+        let frames = Frames::default();
+        assert_eq!(frames.get(ContentEncoding::Zstd), None);
+        frames.get_or_make(ContentEncoding::Zstd, || Bytes::from_static(b"first"));
+        let kept = frames.get_or_make(ContentEncoding::Zstd, || Bytes::from_static(b"second"));
+        assert_eq!(kept, "first");
+        assert_eq!((frames.get(ContentEncoding::Gzip), frames.size_bytes()), (None, 5));
     }
 }
