@@ -18,6 +18,7 @@ class Case:
     compression_in: str = "none"
     # What the program under test sends to both backends.
     compression_out: str = "none"
+    items: int = 2_000_000
     # Items per second; 0 is as fast as acknowledgements allow.
     rate: int = 0
     backend: str = "otlp"
@@ -41,6 +42,7 @@ def _flows() -> list[Case]:
                 "passthrough",
                 signal,
                 compression_out="gzip",
+                items=1_000_000,
                 goal_times_faster=3,
             )
         )
@@ -53,6 +55,7 @@ def _flows() -> list[Case]:
                 signal,
                 compression_in="gzip",
                 compression_out="gzip",
+                items=1_000_000,
                 goal_times_faster=4,
             )
         )
@@ -71,6 +74,7 @@ CASES = [
         "metrics",
         protocol="otlp-http",
         backend="remote-write",
+        items=1_000_000,
         goal_times_faster=2,
     ),
     Case("idle", "started and left alone", "passthrough", "traces", kind="idle"),

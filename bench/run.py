@@ -57,7 +57,7 @@ def main() -> int:
         "machine": meter.machine(),
         "peers": {peer.name: peer.version() for peer in there},
         "absent": absent,
-        "settings": {"runs": arguments.runs, "duration_s": arguments.duration, "connections": arguments.connections,
+        "settings": {"runs": arguments.runs, "share": arguments.share, "connections": arguments.connections,
                      "items_per_request": measure.ITEMS_PER_REQUEST},
         "started": time.strftime("%Y-%m-%d", time.gmtime()),
         "cases": {},
@@ -84,7 +84,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--only", action="append", choices=[case.name for case in CASES])
     parser.add_argument("--peer", action="append", choices=["crossfade", *peers_module.VARIABLES])
     parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--duration", type=float, default=10.0, help="seconds of traffic in each run")
+    parser.add_argument("--share", type=float, default=1.0, help="how much of each case's items is sent; 0.1 for a quick look")
     parser.add_argument("--connections", type=int, default=4)
     parser.add_argument("--rate", type=int, help="items per second instead of as fast as acknowledgements allow")
     parser.add_argument("--format", choices=["text", "json"], default="text")
@@ -113,7 +113,7 @@ def _case(case: Case, there, arguments, crossfade: pathlib.Path, directory: path
         for peer in able:
             scratch = directory / case.name / f"{peer.name}-{number}"
             scratch.mkdir(parents=True)
-            work = measure.Work(case, peer, crossfade, scratch, arguments.duration, arguments.connections, arguments.rate)
+            work = measure.Work(case, peer, crossfade, scratch, arguments.share, arguments.connections, arguments.rate)
             try:
                 result = measure.run(work)
             except Exception as error:  # A peer that breaks is told, and the others are still measured.
