@@ -30,7 +30,7 @@ from harness.checks import Checks
 from harness.lab import Lab
 from harness.tools import Missing, Tools
 
-SCENARIOS = ["judges", "configurations", "python_sdk", "js_sdk", "collector", "outage", "pull", "prometheus"]
+SCENARIOS = ["judges", "configurations", "python_sdk", "js_sdk", "file", "collector", "outage", "pull", "prometheus"]
 
 
 def main() -> int:
