@@ -15,6 +15,7 @@ mod file;
 mod forward;
 mod otlp;
 mod otlphttp;
+mod prometheus;
 
 /// Makes every exporter of this crate known.
 pub fn register(registry: &mut component::Registry) {
@@ -22,5 +23,6 @@ pub fn register(registry: &mut component::Registry) {
     registry.exporters.push(file::FACTORY);
     registry.exporters.push(otlp::FACTORY);
     registry.exporters.push(otlphttp::FACTORY);
+    registry.exporters.push(prometheus::FACTORY);
     registry.connectors.push(forward::FACTORY);
 }
