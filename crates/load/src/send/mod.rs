@@ -47,12 +47,12 @@ use transport::tls::ClientTls;
 
 use crate::identity::{RunId, WorkerId};
 use crate::payload::PayloadSettings;
-pub(crate) use courier::Connections;
+pub(crate) use courier::{Connections, Courier};
 pub(crate) use lane::WorkerBook;
 use lane::{Lane, LaneShared};
 use pace::Pacer;
-pub(crate) use report::ReportInput;
 pub use report::{RefusalCount, SendReport, SignalSent, WorkerSent};
+pub(crate) use report::{ReportInput, ScrapedPages};
 
 /// What is spoken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -19,9 +19,9 @@ use crate::signal_name;
 pub struct SendReport {
     /// The run.
     pub run_id: RunId,
-    /// `otlp-grpc`, `otlp-http` or `otlp-http-json`.
+    /// `otlp-grpc`, `otlp-http` or `otlp-http-json`; `scrape`, if it was fetched.
     pub protocol: String,
-    /// Where it went, without secrets.
+    /// Where it went, or was fetched, without secrets.
     pub endpoint: String,
     /// How it was compressed; `identity` for not at all.
     pub compression: String,
@@ -116,7 +116,50 @@ pub(crate) struct ReportInput<'a> {
     pub(crate) workers: Vec<WorkerBook>,
 }
 
+/// What one target has exposed.
+pub(crate) struct ScrapedPages {
+    pub(crate) worker: WorkerId,
+    pub(crate) pages: u64,
+    pub(crate) items_per_page: u64,
+}
+
 impl SendReport {
+    /// The report on targets that were scraped, in the terms of one on requests.
+    pub(crate) fn of_scrapes(
+        run_id: RunId,
+        endpoint: String,
+        started_unix_ms: u64,
+        duration: Duration,
+        targets: impl Iterator<Item = ScrapedPages>,
+    ) -> Self {
+        let mut sent = SignalSent::nothing(Signal::Metrics);
+        let mut workers = Vec::new();
+        for ScrapedPages { worker, pages, items_per_page } in targets {
+            let sent_items = pages * items_per_page;
+            let acked_items = pages.saturating_sub(1) * items_per_page;
+            sent.requests += pages;
+            sent.sent_items += sent_items;
+            sent.acked_items += acked_items;
+            sent.failed_items += sent_items - acked_items;
+            let acked = if acked_items > 0 { vec![(1, acked_items)] } else { Vec::new() };
+            workers.push(WorkerSent { worker_id: worker, signal: Signal::Metrics, sent_items, acked: Ranges(acked) });
+        }
+        let mut report = SendReport {
+            run_id,
+            protocol: "scrape".to_owned(),
+            endpoint,
+            compression: "identity".to_owned(),
+            started_unix_ms,
+            duration_ms: u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
+            workers,
+            ..SendReport::default()
+        };
+        report.add(&sent);
+        report.acked_items_per_s = report.acked_items as f64 / duration.as_secs_f64().max(0.001);
+        report.signals.push(sent);
+        report
+    }
+
     pub(crate) fn new(input: ReportInput<'_>) -> Self {
         let ReportInput { run_id, destination, started_unix_ms, duration, skipped_items, workers } = input;
         let mut latencies = Latencies::default();
@@ -168,6 +211,21 @@ impl SendReport {
         self.failed_items += sent.failed_items;
         self.requests += sent.requests;
         self.retries += sent.retries;
+    }
+}
+
+impl SignalSent {
+    fn nothing(signal: Signal) -> Self {
+        SignalSent {
+            signal,
+            sent_items: 0,
+            acked_items: 0,
+            rejected_items: 0,
+            failed_items: 0,
+            requests: 0,
+            retries: 0,
+            latency: LatencyQuantiles::default(),
+        }
     }
 }
 
