@@ -10,8 +10,10 @@
 //! ```
 
 mod otlp;
+mod prometheus;
 
 /// Makes every receiver of this crate known.
 pub fn register(registry: &mut component::Registry) {
     registry.receivers.push(otlp::FACTORY);
+    registry.receivers.push(prometheus::FACTORY);
 }
