@@ -91,16 +91,13 @@ fn scrapes(started: &Started) -> Vec<BTreeMap<String, Vec<Got>>> {
         let mut scrape = BTreeMap::<String, Vec<Got>>::new();
         for resource in batch.metrics().unwrap().resource_metrics() {
             for metric in resource.scope_metrics().flat_map(|scope| scope.metrics()) {
-                let points = match metric.data() {
-                    MetricData::Gauge { points } | MetricData::Sum { points, .. } => points,
-                    _ => continue,
-                };
+                let (MetricData::Gauge { points } | MetricData::Sum { points, .. }) = metric.data() else { continue };
                 let got = points.map(|point| Got {
                     attributes: point
                         .attributes()
                         .map(|pair| (pair.key().to_owned(), pair.value().as_str().unwrap_or_default().to_owned()))
                         .collect(),
-                    value: point.value().map_or(0.0, |value| value.as_double()),
+                    value: point.value().map_or(0.0, otlp::NumberValue::as_double),
                     stale: point.flags() & 1 == 1,
                 });
                 scrape.entry(metric.name().to_owned()).or_default().extend(got);

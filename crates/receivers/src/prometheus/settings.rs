@@ -323,8 +323,9 @@ fn read_discovery(section: &mut Section<'_>, addresses: Addresses) -> Vec<Discov
 }
 
 fn read_group(section: &mut Section<'_>) -> Group {
-    let target =
-        |field: Field<'_>| field.string().ensure("`host:port`, without a scheme or a path", is_address).required();
+    let target = |field: Field<'_>| {
+        field.string().ensure("`host:port`, without a scheme or a path", |text| is_address(text)).required()
+    };
     Group {
         targets: section.get("targets").each(target).or_default(),
         labels: section.get("labels").string_map().or_default(),
@@ -332,7 +333,7 @@ fn read_group(section: &mut Section<'_>) -> Group {
 }
 
 /// Prometheus: a target is an address, not a URL.
-pub(super) fn is_address(text: &String) -> bool {
+pub(super) fn is_address(text: &str) -> bool {
     !text.is_empty() && !text.contains(['/', ' ', '\n', '\r', '\0'])
 }
 
