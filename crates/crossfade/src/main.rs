@@ -2,6 +2,7 @@
 
 mod check;
 mod components;
+mod demo;
 mod load;
 mod run;
 mod signals;
@@ -28,6 +29,8 @@ enum Command {
     Run(run::RunArguments),
     /// Report every error of a configuration, or print the graph that it would run.
     Check(check::CheckArguments),
+    /// Show it: a small shop, two backends, a failure, and a verdict, in under a minute.
+    Demo(demo::DemoArguments),
     /// Make traffic, or count it.
     Load(load::LoadArguments),
 }
@@ -63,6 +66,7 @@ fn main() -> ExitCode {
     let result = match arguments.command {
         Command::Run(arguments) => run::run(&arguments),
         Command::Check(arguments) => check::check(&arguments),
+        Command::Demo(arguments) => demo::demo(&arguments),
         Command::Load(arguments) => load::load(arguments),
     };
     result.unwrap_or_else(|error| {

@@ -1,6 +1,7 @@
 //! `crossfade run`: the daemon.
 
 use std::future::Future;
+use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -43,6 +44,7 @@ fn start_log(settings: &TelemetrySettings) {
     let level = settings.log_level.as_deref().unwrap_or("info");
     let filter = EnvFilter::try_from_env("CROSSFADE_LOG").unwrap_or_else(|_| EnvFilter::new(level));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    let builder = builder.with_ansi(std::io::stderr().is_terminal());
     match settings.log_encoding {
         LogEncoding::Console => builder.init(),
         LogEncoding::Json => builder.json().init(),
