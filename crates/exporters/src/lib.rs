@@ -16,6 +16,7 @@ mod forward;
 mod otlp;
 mod otlphttp;
 mod prometheus;
+mod prometheusremotewrite;
 
 /// Makes every exporter of this crate known.
 pub fn register(registry: &mut component::Registry) {
@@ -24,5 +25,6 @@ pub fn register(registry: &mut component::Registry) {
     registry.exporters.push(otlp::FACTORY);
     registry.exporters.push(otlphttp::FACTORY);
     registry.exporters.push(prometheus::FACTORY);
+    registry.exporters.push(prometheusremotewrite::FACTORY);
     registry.connectors.push(forward::FACTORY);
 }

@@ -165,7 +165,7 @@ pub(crate) fn unanswered(error: &HttpError) -> Outcome {
 }
 
 /// The first words of an answer, for the log.
-fn said(reply: &HttpReply) -> String {
+pub(crate) fn said(reply: &HttpReply) -> String {
     const SAID_BYTES_MAX: usize = 300;
     let text = String::from_utf8_lossy(&reply.body[..reply.body.len().min(SAID_BYTES_MAX)]);
     let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();

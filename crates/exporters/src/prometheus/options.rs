@@ -71,6 +71,29 @@ impl ResourceSelection {
         let matches = |patterns: &[String]| patterns.iter().any(|pattern| is_match(pattern, key));
         matches(&self.included) && !matches(&self.excluded)
     }
+
+    /// The selection in the words of the remote write converter; none if it has no word for it.
+    pub(crate) fn as_whole(&self) -> Option<WholeSelection> {
+        let mut excluded: Vec<&str> = self.excluded.iter().map(String::as_str).collect();
+        let mut identifying = IDENTIFYING;
+        excluded.sort_unstable();
+        identifying.sort_unstable();
+        match self.included.as_slice() {
+            [] => Some(WholeSelection::None),
+            [all] if all == "*" && excluded.is_empty() => Some(WholeSelection::All),
+            [all] if all == "*" && excluded == identifying => Some(WholeSelection::WithoutService),
+            _ => None,
+        }
+    }
+}
+
+/// A selection without patterns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WholeSelection {
+    None,
+    All,
+    /// All but those that `job` and `instance` are made of.
+    WithoutService,
 }
 
 /// Whether a pattern of `*` (any characters) and `?` (any one) matches all of a text.
@@ -134,5 +157,14 @@ mod tests {
         assert!(selection.includes("k8s.pod.name"));
         assert!(!selection.includes("k8s.pod.uid"));
         assert!(!selection.includes("host.name"));
+    }
+
+    #[test]
+    fn everything_and_everything_but_the_service_have_names() {
+        assert_eq!(selection(&[], &[]).as_whole(), Some(WholeSelection::None));
+        assert_eq!(selection(&["*"], &[]).as_whole(), Some(WholeSelection::All));
+        assert_eq!(selection(&["*"], &IDENTIFYING).as_whole(), Some(WholeSelection::WithoutService));
+        assert_eq!(selection(&["*"], &["service.name"]).as_whole(), None);
+        assert_eq!(selection(&["k8s.*"], &[]).as_whole(), None);
     }
 }
