@@ -16,7 +16,10 @@ pub(crate) struct Trouble(Mutex<State>);
 #[derive(Debug, Default)]
 struct State {
     failing_since: Option<Mono>,
+    /// When the log last spoke of a failure. A backend that fails now and then is not spoken of each time.
     mentioned_at: Option<Mono>,
+    /// Whether the log owes its reader the end of the trouble.
+    is_open: bool,
     failures: u64,
     rejection_mentioned_at: Option<Mono>,
     rejected_items: u64,
@@ -30,6 +33,7 @@ impl Trouble {
         let since = *state.failing_since.get_or_insert(now);
         if is_due(state.mentioned_at, now) {
             state.mentioned_at = Some(now);
+            state.is_open = true;
             let seconds = now.duration_since(since).as_secs();
             tracing::warn!(
                 exporter, cause = %failure.cause, detail = failure.detail, failures = state.failures, seconds,
@@ -41,10 +45,10 @@ impl Trouble {
     /// An attempt worked.
     pub(crate) fn worked(&self, exporter: &str) {
         let mut state = self.0.lock();
-        if state.failing_since.take().is_some() {
+        if state.failing_since.take().is_some() && state.is_open {
             tracing::info!(exporter, failures = state.failures, "the backend takes data again");
             state.failures = 0;
-            state.mentioned_at = None;
+            state.is_open = false;
         }
     }
 
