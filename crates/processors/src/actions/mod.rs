@@ -6,6 +6,7 @@
 //! nothing meant to be deleted or hashed survives.
 
 mod constant;
+mod interest;
 mod list;
 mod values;
 
@@ -18,12 +19,16 @@ use otlp::view::KeyValues;
 use regex::Regex;
 
 pub(crate) use constant::Constant;
+use interest::Interest;
 use list::{Entry, List};
 use values::Type;
 
 /// Actions in the order in which they are applied.
 #[derive(Debug)]
-pub(crate) struct Actions(Vec<Action>);
+pub(crate) struct Actions {
+    actions: Vec<Action>,
+    interest: Interest,
+}
 
 #[derive(Debug)]
 enum Action {
@@ -75,14 +80,19 @@ impl Actions {
             section.error(key, "is required: expected a list of actions");
             return None;
         }
-        read.into_iter().collect::<Option<Vec<_>>>().map(Actions)
+        let actions = read.into_iter().collect::<Option<Vec<_>>>()?;
+        let interest = Interest::of(&actions);
+        Some(Actions { actions, interest })
     }
 
     /// Applies all actions to the attributes of one record or resource, and writes what comes out if it is something
     /// else.
     pub(crate) fn edit(&self, attributes: KeyValues<'_>, out: &mut AttributesWriter<'_>, scratch: &Scratch) -> Edited {
+        if !self.interest.is_met(attributes) {
+            return Edited::Unchanged;
+        }
         let mut list = List::read(attributes, scratch.0.take());
-        for action in &self.0 {
+        for action in &self.actions {
             action.apply(&mut list);
         }
         let edited = if list.is_changed() { Edited::Changed } else { Edited::Unchanged };

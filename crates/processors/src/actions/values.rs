@@ -1,7 +1,5 @@
 //! What actions make of values.
 
-use std::fmt::Write as _;
-
 use otlp::view::AnyValueView;
 use regex::Regex;
 use sha2::{Digest, Sha256};
@@ -18,11 +16,8 @@ pub(super) fn hash<'a>(value: AnyValueView<'_>) -> Value<'a> {
         AnyValueView::Double(number) => Sha256::digest(number.to_le_bytes()),
         _ => return Value::View(AnyValueView::String("")),
     };
-    let mut text = String::with_capacity(2 * digest.len());
-    for byte in digest {
-        // Writing into a string does not fail.
-        let _ = write!(text, "{byte:02x}");
-    }
+    let digit = |nibble: u8| char::from_digit(u32::from(nibble), 16).unwrap_or_default();
+    let text: String = digest.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect();
     Value::Text(text.into())
 }
 
