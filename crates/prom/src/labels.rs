@@ -117,6 +117,7 @@ pub struct Iter<'s> {
 impl<'s> Iterator for Iter<'s> {
     type Item = (&'s str, &'s str);
 
+    #[inline]
     fn next(&mut self) -> Option<Self::Item> {
         let (name_length, rest) = take_length(self.rest)?;
         let (value_length, rest) = take_length(rest)?;
@@ -139,7 +140,17 @@ fn push_length(text: &mut String, mut length: usize) {
     text.push(char::from(length as u8));
 }
 
+#[inline]
 fn take_length(text: &str) -> Option<(usize, &str)> {
+    // Nearly all names and values are shorter than 64 bytes.
+    let first = *text.as_bytes().first()?;
+    if first & LENGTH_MORE == 0 {
+        return Some((usize::from(first), &text[1..]));
+    }
+    take_long_length(text)
+}
+
+fn take_long_length(text: &str) -> Option<(usize, &str)> {
     let mut length = 0;
     for (index, byte) in text.bytes().enumerate().take(8) {
         length |= usize::from(byte & (LENGTH_MORE - 1)) << (LENGTH_BITS as usize * index);

@@ -352,7 +352,7 @@ struct Identity<'s> {
 impl<'s> Identity<'s> {
     fn of(labels: &'s LabelSet) -> Self {
         let mut identity = Identity { name: "", job: "", instance: "", has_scope_labels: false };
-        for (name, value) in labels.iter() {
+        for (name, value) in labels.iter().filter(|(name, _)| may_be_special(name)) {
             match name {
                 METRIC_NAME => identity.name = value,
                 "job" => identity.job = value,
@@ -375,7 +375,18 @@ impl<'s> OrIfEmpty<'s> for &'s str {
 }
 
 /// Whether a label is an attribute of the data point, rather than of what contains it.
+#[inline]
 pub(super) fn is_attribute(name: &str, kind: PointKind) -> bool {
+    !may_be_special(name) || is_attribute_by_name(name, kind)
+}
+
+/// Tells most labels from those with a meaning of their own by one byte, since every label of every sample is asked.
+#[inline]
+fn may_be_special(name: &str) -> bool {
+    matches!(name.as_bytes().first(), Some(b'_' | b'i' | b'j' | b'l' | b'o' | b'q'))
+}
+
+fn is_attribute_by_name(name: &str, kind: PointKind) -> bool {
     match name {
         METRIC_NAME | "job" | "instance" | "__scheme__" | "__metrics_path__" => false,
         "le" => kind != PointKind::Histogram,

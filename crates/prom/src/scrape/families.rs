@@ -189,6 +189,9 @@ fn boundary(labels: &LabelSet, name: &str) -> Option<f64> {
 
 /// The series that a scraper adds for each target.
 fn report_family(metric_name: &str) -> Option<&'static FamilyMeta> {
+    if metric_name != "up" && !metric_name.starts_with("scrape_") {
+        return None;
+    }
     const fn gauge(help: &'static str, unit: &'static str) -> FamilyMeta {
         FamilyMeta { kind: FamilyKind::Gauge, help: Cow::Borrowed(help), unit: Cow::Borrowed(unit) }
     }

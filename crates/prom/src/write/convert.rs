@@ -9,16 +9,14 @@ use hashbrown::{HashMap, HashSet};
 use otlp::Batch;
 use otlp::view::{AnyValueView, MetricData, MetricView, MetricsView};
 use otlp::wire::{OpenField, write_bytes_field, write_varint_field};
-use xxhash_rust::xxh3::xxh3_64;
 
 use super::labels::Context;
-use super::lanes::{Lanes, write_series_header};
+use super::lanes::{Lanes, lane_hash, write_series_header};
 use super::metric::NameCache;
 use super::native::write_sample;
 use super::points::{ScopeWriter, Work};
 use super::proto::MetricType;
 use super::{Metadata, Partition, Refused, Request, Settings, TargetInfo, timestamp_ms};
-use crate::labels::SeriesHash;
 use crate::names::{LabelNamer, MetricKind, MetricNamer, Underscores, unit_name};
 
 /// Converts batches of metrics. It is made once for each destination and remembers what recurs: names, and the labels of
@@ -147,12 +145,12 @@ impl Work {
         let (mut header, mut sample) = (Vec::with_capacity(8), Vec::with_capacity(24));
         write_sample(&mut sample, 1.0, timestamp_ms(latest_nanos));
         write_series_header(&mut header, labels.len() + sample.len());
-        self.lanes.append(SeriesHash(xxh3_64(labels)), 1, 0, [&header, labels, &sample]);
+        self.lanes.append(lane_hash(labels, 0), 1, 0, [&header, labels, &sample]);
     }
 }
 
 /// The kind that names are made of.
-pub(super) fn kind_of(data: &MetricData<'_>) -> MetricKind {
+fn kind_of(data: &MetricData<'_>) -> MetricKind {
     match data {
         MetricData::Empty => MetricKind::Unknown,
         MetricData::Gauge { .. } => MetricKind::Gauge,

@@ -51,6 +51,9 @@ impl<'a> Attribute<'a> {
     /// Reads a `KeyValue`.
     #[inline]
     pub(super) fn new(key_value: &'a [u8]) -> Self {
+        if let Some(attribute) = Self::plain(key_value) {
+            return attribute;
+        }
         let mut attribute = Attribute { key: &[], value: AttributeValue::Text(&[]) };
         for field in Fields::new(key_value) {
             match (field.number, field.value) {
@@ -60,6 +63,18 @@ impl<'a> Attribute<'a> {
             }
         }
         attribute
+    }
+
+    /// The usual layout: a key, then a value, each of less than 128 bytes, and nothing else.
+    #[inline]
+    fn plain(key_value: &'a [u8]) -> Option<Self> {
+        const KEY_TAG: u8 = 1 << 3 | 2;
+        const VALUE_TAG: u8 = 2 << 3 | 2;
+        const LENGTH_MAX: u8 = 0x7f;
+        let [KEY_TAG, key_length @ 0..=LENGTH_MAX, rest @ ..] = key_value else { return None };
+        let (key, rest) = rest.split_at_checked(usize::from(*key_length))?;
+        let [VALUE_TAG, value_length @ 0..=LENGTH_MAX, value @ ..] = rest else { return None };
+        (value.len() == usize::from(*value_length)).then(|| Attribute { key, value: AttributeValue::of(value) })
     }
 
     fn key_text(&self) -> &'a str {

@@ -1,5 +1,8 @@
 //! Requests in the making: series spread over lanes, lanes cut into requests.
 
+use std::hash::BuildHasher;
+
+use foldhash::fast::FixedState;
 use otlp::wire::{WireType, write_tag, write_varint};
 
 use crate::labels::SeriesHash;
@@ -110,6 +113,13 @@ impl Lane {
         *capacity = body.len().next_multiple_of(4096);
         Request { lane: index as u32, body, items, series }
     }
+}
+
+/// Says on which lane labels go. It is the same for the same labels in the same process, which is all that lanes need; that
+/// makes it twice as fast as the hash that never changes.
+#[inline]
+pub(super) fn lane_hash(labels: &[u8], seed: u64) -> SeriesHash {
+    SeriesHash(FixedState::with_seed(seed).hash_one(labels))
 }
 
 /// Appends the header of a series: the field `timeseries` of the request with its length.

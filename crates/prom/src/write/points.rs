@@ -1,21 +1,18 @@
 //! Data points, each to its series.
 
 use otlp::view::{
-    ExemplarView, ExponentialHistogramPointView, HistogramPointView, KeyValues, MetricData, MetricView,
-    NumberPointView, Repeated, SummaryPointView,
+    ExemplarView, ExponentialHistogramPointView, HistogramPointView, KeyValues, MetricView, NumberPointView,
+    SummaryPointView,
 };
 use otlp::wire::{FieldValue, Fields, OpenField, write_double_field, write_varint_field};
 use otlp::{NumberValue, Temporality};
-use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
-use super::convert::kind_of;
 use super::histogram::BoundCache;
 use super::labels::{Attribute, Context, Extra, Gaps, write_label, write_labels};
-use super::lanes::{Lanes, write_series_header};
+use super::lanes::{Lanes, lane_hash, write_series_header};
 use super::metric::NameCache;
 use super::native::{write_native_histogram, write_sample};
 use super::{Refusal, Refused, Settings, is_stale, timestamp_ms, value_text};
-use crate::labels::SeriesHash;
 use crate::names::{LabelNamer, MetricKind};
 use crate::text::{STALE_NAN, plain_float};
 
@@ -86,6 +83,7 @@ pub(super) struct ScopeWriter<'c, 'a> {
     context: &'c mut Context,
     work: &'c mut Work,
     attributes: Vec<Attribute<'a>>,
+    points: Vec<&'a [u8]>,
     latest_nanos: u64,
 }
 
@@ -97,7 +95,8 @@ impl<'c, 'a> ScopeWriter<'c, 'a> {
         context: &'c mut Context,
         work: &'c mut Work,
     ) -> Self {
-        ScopeWriter { settings, label_namer, names, context, work, attributes: Vec::new(), latest_nanos: 0 }
+        let (attributes, points) = (Vec::new(), Vec::new());
+        ScopeWriter { settings, label_namer, names, context, work, attributes, points, latest_nanos: 0 }
     }
 
     /// The time of the latest data point that was written, in nanoseconds; 0 if there was none.
@@ -107,47 +106,37 @@ impl<'c, 'a> ScopeWriter<'c, 'a> {
 
     /// Writes the data points of a metric.
     pub(super) fn metric(&mut self, metric: &MetricView<'a>) {
-        let data = metric.data();
-        let is_cumulative = match data {
-            MetricData::Sum { temporality, .. }
-            | MetricData::Histogram { temporality, .. }
-            | MetricData::ExponentialHistogram { temporality, .. } => temporality == Temporality::Cumulative,
-            MetricData::Empty | MetricData::Gauge { .. } | MetricData::Summary { .. } => true,
-        };
-        if !is_cumulative {
-            return self.refuse_all(&data, Refusal::NotCumulative);
+        let Some((kind, data)) = data_of(metric) else { return };
+        let mut points = std::mem::take(&mut self.points);
+        points.clear();
+        let shape = read_data(data, &mut points);
+        let kind =
+            if kind == MetricKind::NonMonotonicSum && shape.is_monotonic { MetricKind::MonotonicSum } else { kind };
+        self.points_of_metric(metric, kind, shape.temporality, &points);
+        self.points = points;
+    }
+
+    fn points_of_metric(&mut self, metric: &MetricView<'a>, kind: MetricKind, temporality: i32, points: &[&'a [u8]]) {
+        let has_temporality = !matches!(kind, MetricKind::Gauge | MetricKind::Summary);
+        if has_temporality && temporality != Temporality::Cumulative.number() {
+            return self.work.refused.add(Refusal::NotCumulative, points.len() as u32);
         }
-        let kind = kind_of(&data);
         let place = self.names.find(metric.name_bytes(), metric.unit().as_bytes(), kind);
         if self.names.get(place).family.is_empty() {
-            return self.refuse_all(&data, Refusal::MetricName);
+            return self.work.refused.add(Refusal::MetricName, points.len() as u32);
         }
-        match data {
-            MetricData::Empty => {}
-            MetricData::Gauge { points } | MetricData::Sum { points, .. } => {
-                let exemplars = if kind == MetricKind::MonotonicSum { Exemplars::Send } else { Exemplars::Omit };
-                self.each(points, |writer, message| writer.number(message, place, exemplars));
-            }
-            MetricData::Histogram { points, .. } => {
-                self.each(points, |writer, message| writer.histogram(&HistogramPointView::new(message), place));
-            }
-            MetricData::ExponentialHistogram { points, .. } => self.each(points, |writer, message| {
-                writer.exponential_histogram(&ExponentialHistogramPointView::new(message), place)
-            }),
-            MetricData::Summary { points } => {
-                self.each(points, |writer, message| writer.summary(&SummaryPointView::new(message), place));
-            }
-        }
-    }
-
-    fn refuse_all(&mut self, data: &MetricData<'_>, reason: Refusal) {
-        self.work.refused.add(reason, data.points() as u32);
-    }
-
-    #[inline]
-    fn each<V>(&mut self, points: Repeated<'a, V>, write: impl Fn(&mut Self, &'a [u8]) -> Result<u64, Refusal>) {
-        for message in points.messages() {
-            match write(self, message) {
+        for point in points {
+            let written = match kind {
+                MetricKind::MonotonicSum => self.number(point, place, Exemplars::Send),
+                MetricKind::Gauge | MetricKind::NonMonotonicSum => self.number(point, place, Exemplars::Omit),
+                MetricKind::Histogram => self.histogram(&HistogramPointView::new(point), place),
+                MetricKind::ExponentialHistogram => {
+                    self.exponential_histogram(&ExponentialHistogramPointView::new(point), place)
+                }
+                MetricKind::Summary => self.summary(&SummaryPointView::new(point), place),
+                MetricKind::Unknown => Err(Refusal::UnknownKind),
+            };
+            match written {
                 Ok(nanos) => self.latest_nanos = self.latest_nanos.max(nanos),
                 Err(reason) => self.work.refused.add(reason, 1),
             }
@@ -182,13 +171,13 @@ impl<'c, 'a> ScopeWriter<'c, 'a> {
         let Work { lanes, labels, series, tail, .. } = &mut *self.work;
         series.clear();
         write_series_header(series, labels.len() + tail.len());
-        lanes.append(SeriesHash(xxh3_64(labels)), 1, 1, [series, labels, tail]);
+        lanes.append(lane_hash(labels, 0), 1, 1, [series, labels, tail]);
     }
 
     /// Hands over a data point that is all of `series`. They stay together: whoever sends them counts data points.
     fn finish_group(&mut self, place: usize, series_count: u32) {
         let Work { lanes, labels, series, .. } = &mut *self.work;
-        let hash = SeriesHash(xxh3_64_with_seed(labels, self.names.get(place).seed));
+        let hash = lane_hash(labels, self.names.get(place).seed);
         lanes.append(hash, series_count, 1, [series, &[], &[]]);
     }
 
@@ -305,6 +294,45 @@ impl<'c, 'a> ScopeWriter<'c, 'a> {
         self.finish_group(place, series_count);
         Ok(point.time_unix_nano())
     }
+}
+
+/// The kind of a metric's data, and the message of that kind. Whether a sum is monotonic stands inside.
+fn data_of<'a>(metric: &MetricView<'a>) -> Option<(MetricKind, &'a [u8])> {
+    let mut found = None;
+    for field in Fields::new(metric.as_bytes()) {
+        let FieldValue::Length(data) = field.value else { continue };
+        let kind = match field.number {
+            5 => MetricKind::Gauge,
+            7 => MetricKind::NonMonotonicSum,
+            9 => MetricKind::Histogram,
+            10 => MetricKind::ExponentialHistogram,
+            11 => MetricKind::Summary,
+            _ => continue,
+        };
+        found = Some((kind, data));
+    }
+    found
+}
+
+/// What the data of a metric say of all of its data points.
+struct Shape {
+    temporality: i32,
+    is_monotonic: bool,
+}
+
+/// Reads a `Gauge`, `Sum`, `Histogram`, `ExponentialHistogram` or `Summary` in one pass: their fields have the same
+/// numbers.
+fn read_data<'a>(data: &'a [u8], points: &mut Vec<&'a [u8]>) -> Shape {
+    let mut shape = Shape { temporality: 0, is_monotonic: false };
+    for field in Fields::new(data) {
+        match (field.number, field.value) {
+            (1, FieldValue::Length(point)) => points.push(point),
+            (2, FieldValue::Varint(temporality)) => shape.temporality = temporality as i32,
+            (3, FieldValue::Varint(is_monotonic)) => shape.is_monotonic = is_monotonic != 0,
+            _ => {}
+        }
+    }
+    shape
 }
 
 /// The exemplars of a histogram, each with the bucket that its value falls into, in the order of the buckets.
