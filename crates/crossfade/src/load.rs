@@ -1,6 +1,7 @@
 //! `crossfade load`: traffic, and counting backends, to size a deployment and to prove that nothing is lost.
 
 use std::io::Write;
+use std::num::NonZeroU32;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use load::RunId;
 use load::payload::PayloadSettings;
 use load::receive::{Backend, Detail, Fault, FaultPlan, ReceiveSettings};
 use load::send::{Amount, Destination, Protocol, Rate, SendSettings, Sending};
+use load::targets::{TargetSettings, Targets};
 use otlp::Signal;
 use transport::coding::Coding;
 use transport::endpoint::Endpoint;
@@ -31,6 +33,8 @@ enum LoadCommand {
     Send(SendArguments),
     /// Receive, count, and find what is missing and what came twice.
     Receive(ReceiveArguments),
+    /// Expose scrape targets whose every value has an identity.
+    Targets(TargetsArguments),
 }
 
 #[derive(Debug, clap::Args)]
@@ -110,6 +114,31 @@ struct ReceiveArguments {
     format: Format,
 }
 
+#[derive(Debug, clap::Args)]
+struct TargetsArguments {
+    /// Where all targets are served.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9100", value_parser = parse_endpoint)]
+    listen: Endpoint,
+    /// How many targets there are; `/sd` lists them for http discovery.
+    #[arg(long, default_value_t = 1)]
+    targets: u16,
+    /// Samples of each page.
+    #[arg(long, value_name = "SAMPLES", default_value_t = 1000)]
+    series: u32,
+    /// After so many pages a series ends and another one takes its place.
+    #[arg(long, value_name = "PAGES")]
+    lifetime_pages: Option<NonZeroU32>,
+    /// The run that the values belong to.
+    #[arg(long, default_value_t = 1)]
+    run_id: u32,
+    /// Chooses the labels.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// How the report is written.
+    #[arg(long, value_enum, default_value = "text")]
+    format: Format,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum SignalChoice {
     Traces,
@@ -150,6 +179,7 @@ pub(crate) fn load(arguments: LoadArguments) -> anyhow::Result<ExitCode> {
         match arguments.command {
             LoadCommand::Send(arguments) => send(arguments).await,
             LoadCommand::Receive(arguments) => receive(arguments).await,
+            LoadCommand::Targets(arguments) => targets(arguments).await,
         }
     })
 }
@@ -220,6 +250,24 @@ async fn receive(arguments: ReceiveArguments) -> anyhow::Result<ExitCode> {
     let counts = backend.counts(Detail::Totals);
     backend.stop().await;
     write(arguments.format, &counts)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn targets(arguments: TargetsArguments) -> anyhow::Result<ExitCode> {
+    let mut signals = Signals::listen()?;
+    let settings = TargetSettings {
+        listen: arguments.listen,
+        targets: arguments.targets,
+        samples_per_page: arguments.series,
+        lifetime_pages: arguments.lifetime_pages,
+        run_id: RunId(arguments.run_id),
+        seed: arguments.seed,
+        ..TargetSettings::default()
+    };
+    let targets = Targets::start(&settings, &tokio::runtime::Handle::current())?;
+    writeln!(std::io::stderr(), "targets on {}", targets.address())?;
+    signals.next().await;
+    write(arguments.format, &targets.stop().await)?;
     Ok(ExitCode::SUCCESS)
 }
 
