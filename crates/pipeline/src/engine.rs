@@ -289,6 +289,7 @@ impl Builder<'_> {
             match built {
                 BuiltProcessor::Batching(limits) => batching = Some(limits),
                 BuiltProcessor::Each(processor) => {
+                    processor.observe(self.metrics, &id);
                     let id = id.to_string();
                     let labels = [("processor", id.as_str()), ("otel_signal", plan.signal.name())];
                     processors.push(Counted {
