@@ -73,8 +73,8 @@ class Bench:
     def _address(self, name: str) -> str:
         return f"127.0.0.1:{self.ports[name]}"
 
-    def _start(self, name: str, argv: list[str]) -> Process:
-        process = Process(name, argv, self.work.directory / f"{name}.log", None)
+    def _start(self, name: str, argv: list[str], environment: dict[str, str] | None = None) -> Process:
+        process = Process(name, argv, self.work.directory / f"{name}.log", environment)
         self.processes.append(process)
         return process
 
@@ -99,9 +99,9 @@ class Bench:
             "COMPRESSION": self.work.case.compression_out,
             "SCRATCH": str(self.work.directory),
         }
-        argv = self.work.peer.command(self.work.case.template, wiring, self.work.directory)
+        argv, environment = self.work.peer.command(self.work.case.template, wiring, self.work.directory)
         started = time.monotonic()
-        process = self._start(self.work.peer.name, argv)
+        process = self._start(self.work.peer.name, argv, environment)
         entry = self.ports["HTTP_IN" if self.work.case.protocol == "otlp-http" else "GRPC_IN"]
         while not port_open(entry):
             if not process.running():

@@ -42,21 +42,32 @@ class Peer:
                 return path
         return None
 
-    def command(self, template: str, wiring: dict[str, str], directory: pathlib.Path) -> list[str]:
-        """The command that does the work, with its configuration written to `directory`."""
+    def command(
+        self, template: str, wiring: dict[str, str], directory: pathlib.Path
+    ) -> tuple[list[str], dict[str, str]]:
+        """The command that does the work and its environment, with its configuration written to `directory`.
+
+        In a template `@NAME@` is replaced. A line with `@COMPRESSION_UNLESS_NONE@` is left out where nothing is
+        compressed. In a `.flags` template a line is one or several arguments, or `$NAME=value` for the environment.
+        """
         source = self.template(template)
         if source is None:
             raise ValueError(f"{self.name} has no template {template}")
         text = source.read_text()
+        if wiring["COMPRESSION"] == "none":
+            text = "\n".join(line for line in text.splitlines() if "@COMPRESSION_UNLESS_NONE@" not in line) + "\n"
+        text = text.replace("@COMPRESSION_UNLESS_NONE@", wiring["COMPRESSION"])
         for token, value in wiring.items():
             text = text.replace(f"@{token}@", value)
         if source.suffix == ".flags":
-            return [str(self.binary), *(word for line in text.splitlines() for word in shlex.split(line, comments=True))]
+            words = [word for line in text.splitlines() for word in shlex.split(line, comments=True)]
+            environment = dict(word[1:].split("=", 1) for word in words if word.startswith("$"))
+            return [str(self.binary), *(word for word in words if not word.startswith("$"))], environment
         config = directory / f"{self.name}.yaml"
         config.write_text(text)
         if self.name == "crossfade":
-            return [str(self.binary), "run", "--config", str(config)]
-        return [str(self.binary), "--config", str(config)]
+            return [str(self.binary), "run", "--config", str(config)], {}
+        return [str(self.binary), "--config", str(config)], {}
 
     def version(self) -> str:
         """What the program says of itself."""
