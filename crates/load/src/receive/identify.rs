@@ -105,10 +105,7 @@ fn of_log_record(record: &[u8]) -> Option<Identity> {
         match field.number {
             5 => body = field.value.bytes(),
             6 => {
-                let (key, value) = key_value(field.value.bytes());
-                if key == LOG_ID_KEY.as_bytes()
-                    && let Some(identity) = Identity::of_log_id(value)
-                {
+                if let Some(identity) = text_of(field.value.bytes(), LOG_ID_KEY).and_then(Identity::of_log_id) {
                     return Some(identity);
                 }
             }
@@ -118,22 +115,40 @@ fn of_log_record(record: &[u8]) -> Option<Identity> {
     Identity::of_log_body(body)
 }
 
-/// The key of a `KeyValue`, and its value if that is text.
-fn key_value(message: &[u8]) -> (&[u8], &[u8]) {
-    let mut key: &[u8] = &[];
-    let mut text: &[u8] = &[];
-    for field in Fields::new(message) {
+/// The text of a `KeyValue` with this key.
+#[inline]
+fn text_of<'a>(key_value: &'a [u8], key: &str) -> Option<&'a [u8]> {
+    // As encoders write it: the key, then a value that is text, both short. Most attributes have another key, which the
+    // first bytes tell.
+    const KEY: u8 = 0x0a;
+    const VALUE: u8 = 0x12;
+    const TEXT: u8 = 0x0a;
+    if let [KEY, key_len, rest @ ..] = key_value
+        && usize::from(*key_len) <= rest.len()
+        && *key_len < 0x80
+    {
+        let (found, value) = rest.split_at(usize::from(*key_len));
+        if found != key.as_bytes() {
+            return None;
+        }
+        if let [VALUE, value_len, TEXT, text_len, text @ ..] = value
+            && usize::from(*value_len) == text.len() + 2
+            && usize::from(*text_len) == text.len()
+            && *value_len < 0x80
+        {
+            return Some(text);
+        }
+    }
+    let mut is_key = false;
+    let mut text = None;
+    for field in Fields::new(key_value) {
         match field.number {
-            1 => key = field.value.bytes(),
-            2 => {
-                text = Fields::new(field.value.bytes())
-                    .find(|field| field.number == 1)
-                    .map_or(text, |text| text.value.bytes());
-            }
+            1 => is_key = field.value.bytes() == key.as_bytes(),
+            2 => text = messages(field.value.bytes(), 1).last(),
             _ => {}
         }
     }
-    (key, text)
+    text.filter(|_| is_key)
 }
 
 /// Where the fields of the kinds of data points stand.
@@ -177,10 +192,10 @@ fn identify_point(point: &[u8], fields: PointFields, findings: &mut Findings) {
     let mut flags = 0;
     for field in Fields::new(point) {
         if field.number == fields.attributes {
-            let (key, text) = key_value(field.value.bytes());
-            if key == RUN_LABEL.as_bytes() {
+            let attribute = field.value.bytes();
+            if let Some(text) = text_of(attribute, RUN_LABEL) {
                 run = text;
-            } else if key == WORKER_LABEL.as_bytes() {
+            } else if let Some(text) = text_of(attribute, WORKER_LABEL) {
                 worker = text;
             }
         } else if field.number == fields.flags {
@@ -263,6 +278,23 @@ mod tests {
         let findings = identify(Signal::Metrics, encoder.finish().bytes());
         let expected = [Stretch { who: WHO, first: 5, items: 3 }, Stretch { who: None, first: 0, items: 1 }];
         assert_eq!(findings, Findings { stretches: expected.into(), items: 4, staleness_markers: 1 });
+    }
+
+    #[test]
+    fn an_attribute_is_read_however_it_is_encoded() {
+        let plain = b"\x0a\x01k\x12\x04\x0a\x02ab";
+        let value_first = b"\x12\x04\x0a\x02ab\x0a\x01k";
+        let long_lengths = b"\x0a\x81\x00k\x12\x84\x00\x0a\x02ab";
+        let unknown_field_behind = b"\x0a\x01k\x12\x04\x0a\x02ab\x18\x07";
+        for key_value in [plain.as_slice(), value_first, long_lengths, unknown_field_behind] {
+            assert_eq!(text_of(key_value, "k"), Some(b"ab".as_slice()), "{key_value:?}");
+            assert_eq!(text_of(key_value, "other"), None);
+        }
+        assert_eq!(text_of(b"\x0a\x01k\x12\x02\x18\x07", "k"), None, "no text");
+        let long = "x".repeat(300);
+        let mut encoded = Vec::new();
+        otlp::encode::AttributesWriter::new(&mut encoded, 1).string("k", &long);
+        assert_eq!(text_of(messages(&encoded, 1).next().unwrap(), "k"), Some(long.as_bytes()));
     }
 
     #[test]

@@ -306,4 +306,4 @@ fn server_settings(base: ServerSettings) -> ServerSettings {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -1,5 +1,6 @@
 use http::HeaderMap;
 use otlp::encode::LogsEncoder;
+use prom::write::{Converter, Metadata, Partition, TargetInfo};
 use transport::coding::snappy_block_compress;
 use transport::grpc::Code;
 use transport::grpc_client::{GrpcClient, GrpcClientSettings, GrpcMessage};
@@ -8,8 +9,10 @@ use url::Url;
 
 use super::samples::tests::write_series;
 use super::*;
-use crate::identity::{RUN_LABEL, RunId, WORKER_LABEL};
+use crate::identity::{RUN_LABEL, RunId, WORKER_LABEL, WorkerId};
+use crate::payload::{Form, Generator, PayloadSettings};
 use crate::protocol::grpc_path;
+use crate::sequences::Ranges;
 
 fn backend(faults: FaultPlan) -> Backend {
     let any = || Some(Endpoint::parse("127.0.0.1:0").unwrap());
@@ -63,6 +66,39 @@ async fn remote_write_is_counted_by_sample_and_by_series() {
     assert_eq!((metrics.items, metrics.unidentified_items), (6, 2));
     // Of the repetition, one sample each is the last one of its series again; the other one is before it.
     assert_eq!((counts.series.series, counts.series.duplicate_samples, counts.series.out_of_order_samples), (2, 2, 1));
+}
+
+/// Converts batches as an exporter does, sends them to a backend, and tells what it counted.
+pub(crate) async fn count_by_remote_write(batches: impl Iterator<Item = Batch>) -> Counts {
+    let backend = backend(FaultPlan::default());
+    let url = url(&backend.addresses().remote_write, "/api/v1/write");
+    // Several batches of one millisecond repeat `target_info`, which is no fault.
+    let settings = prom::write::Settings { target_info: TargetInfo::Omit, ..prom::write::Settings::default() };
+    let mut converter = Converter::new(settings, Partition::default());
+    for batch in batches {
+        assert_eq!(converter.append(&batch, Metadata::Send).total(), 0);
+        for request in converter.take() {
+            assert_eq!(post(url.clone(), &[], snappy_block_compress(&request.body)).await.status, 204);
+        }
+    }
+    backend.stop().await
+}
+
+#[tokio::test]
+async fn identities_survive_the_conversion_to_remote_write() {
+    let settings = PayloadSettings { items_per_request: 100, series_per_worker: 300, ..PayloadSettings::default() };
+    let mut generator = Generator::new(&settings, Signal::Metrics, Form::Protobuf, RunId(7), WorkerId(2));
+    let batches = (0..12u64).map(|_| {
+        let payload = generator.next(1_700_000_000_000_000_000);
+        let batch = Batch::parse(Signal::Metrics, Bytes::copy_from_slice(&payload.bytes), &Limits::default()).unwrap();
+        generator.give_back(payload);
+        batch
+    });
+    let counts = count_by_remote_write(batches).await;
+    let run = counts.run(RunId(7), Signal::Metrics).unwrap();
+    assert_eq!((run.unique_items, run.duplicate_items, run.out_of_order_items), (1200, 0, 0), "{counts}");
+    assert_eq!(run.workers[0].received, Ranges(vec![(1, 1200)]));
+    assert_eq!(counts.series, SeriesCounts { series: 300, ..SeriesCounts::default() });
 }
 
 #[tokio::test]

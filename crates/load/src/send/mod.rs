@@ -373,10 +373,26 @@ impl Sending {
         self.ends.stop.cancel();
     }
 
+    /// Stops the run from elsewhere, while somebody waits for its end.
+    pub fn stopper(&self) -> Stopper {
+        Stopper(self.ends.stop.clone())
+    }
+
     /// Waits for the end.
     pub async fn wait(self) -> SendReport {
         let Sending { report, _stop_on_drop, .. } = self;
         report.await.unwrap_or_default()
+    }
+}
+
+/// Stops a run: see [`Sending::stopper`].
+#[derive(Clone, Debug)]
+pub struct Stopper(CancellationToken);
+
+impl Stopper {
+    /// As [`Sending::stop`].
+    pub fn stop(&self) {
+        self.0.cancel();
     }
 }
 

@@ -80,6 +80,19 @@ fn an_order_is_one_trace_through_all_services() {
     }
 }
 
+#[tokio::test]
+async fn the_metrics_of_the_shop_survive_the_conversion_to_remote_write() {
+    let per_export = metrics::series(Service::Payment);
+    let export = |number: u64| {
+        let now_unix_ns = TIMETABLE.opened_unix_ns + number * 100_000_000;
+        metrics::encode(Service::Payment, &TIMETABLE, number * per_export, now_unix_ns)
+    };
+    let counts = crate::receive::tests::count_by_remote_write((1..=5).map(export)).await;
+    let run = counts.run(TIMETABLE.run, Signal::Metrics).unwrap();
+    assert_eq!((run.unique_items, run.duplicate_items, run.out_of_order_items), (5 * per_export, 0, 0), "{counts}");
+    assert_eq!(run.workers[0].received.0, [(per_export + 1, 6 * per_export)]);
+}
+
 #[test]
 fn the_rate_is_the_sum_of_all_signals() {
     for rate in [100.0, 3000.0, 20_000.0] {
