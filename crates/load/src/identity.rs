@@ -2,13 +2,14 @@
 //!
 //! | signal | form |
 //! |---|---|
-//! | traces | `trace_id` = mark (4 bytes), run (4), number of the trace (8); `span_id` = worker (2), sequence (6) |
+//! | traces | `trace_id` = mark (4 bytes), run (4), number of the trace (8); `span_id` = worker (2), sequence (6); both numbers scattered |
 //! | logs | the attribute `load.id` and a word of the body, both the text `load-` run `-` worker `-` sequence in hex |
 //! | metrics | the attributes `load_run` and `load_worker` of the data point in hex; its value (of histograms, the count) is the sequence number |
 //!
 //! All three survive what pipelines do to telemetry on the way to other protocols: ids and attributes are kept, and a
 //! value up to 2^48 is exact as a double, so that a sample of remote write is as identifiable as a data point. The times
-//! of the points of one series are distinct in milliseconds.
+//! of the points of one series are distinct in milliseconds. Scattered, the ids of spans are as even as random ones for
+//! whoever samples, partitions or compresses by them, and can still be read back.
 
 use std::fmt;
 use std::num::ParseIntError;
@@ -109,7 +110,7 @@ impl Identity {
             return None;
         }
         let run = RunId(u32::from_be_bytes([trace_id[4], trace_id[5], trace_id[6], trace_id[7]]));
-        let id = u64::from_be_bytes(*span_id);
+        let id = gather(u64::from_be_bytes(*span_id));
         let sequence = id & SEQUENCE_MAX;
         (sequence > 0).then_some(Identity { run, worker: WorkerId((id >> 48) as u16), sequence })
     }
@@ -147,7 +148,7 @@ impl Identity {
     /// The span id.
     #[inline]
     pub fn span_id(self) -> SpanId {
-        SpanId::new((u64::from(self.worker.0) << 48 | self.sequence & SEQUENCE_MAX).to_be_bytes())
+        SpanId::new(scatter(u64::from(self.worker.0) << 48 | self.sequence & SEQUENCE_MAX).to_be_bytes())
     }
 
     /// The text that identifies a log record.
@@ -167,8 +168,24 @@ pub fn trace_id(run: RunId, number: u64) -> TraceId {
     let mut bytes = [0; 16];
     bytes[..4].copy_from_slice(&TRACE_MARK);
     bytes[4..8].copy_from_slice(&run.0.to_be_bytes());
-    bytes[8..].copy_from_slice(&number.to_be_bytes());
+    bytes[8..].copy_from_slice(&scatter(number).to_be_bytes());
     TraceId::new(bytes)
+}
+
+/// Spreads numbers evenly over all 64 bits, each to one of its own and zero to itself: the finalizer of SplitMix64.
+#[inline]
+fn scatter(mut number: u64) -> u64 {
+    number = (number ^ number >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    number = (number ^ number >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    number ^ number >> 31
+}
+
+/// Undoes [`scatter`]: the factors are the inverses of its factors.
+#[inline]
+fn gather(mut scattered: u64) -> u64 {
+    scattered = (scattered ^ scattered >> 31 ^ scattered >> 62).wrapping_mul(0x3196_42b2_d24d_8ec3);
+    scattered = (scattered ^ scattered >> 27 ^ scattered >> 54).wrapping_mul(0x96de_1b17_3f11_9089);
+    scattered ^ scattered >> 30 ^ scattered >> 60
 }
 
 /// The last `N` hexadecimal digits of a number.
@@ -208,6 +225,19 @@ mod tests {
         assert_eq!(Identity::of_span(&[1; 16], SOMEBODY.span_id().as_bytes()), None);
         assert_eq!(Identity::of_span(trace.as_bytes(), &[0; 8]), None);
         assert_eq!(Identity::of_span(trace.as_bytes(), &[]), None);
+    }
+
+    #[test]
+    fn ids_are_scattered_evenly_and_gathered_again() {
+        let mut bits = [0u32; 64];
+        for number in 0..10_000u64 {
+            let scattered = scatter(number);
+            assert_eq!(gather(scattered), number);
+            assert_eq!(gather(scatter(!number << 17)), !number << 17);
+            bits.iter_mut().enumerate().for_each(|(bit, count)| *count += (scattered >> bit & 1) as u32);
+        }
+        assert!(bits.iter().all(|count| (4700..5300).contains(count)), "{bits:?}");
+        assert_eq!(scatter(0), 0);
     }
 
     #[test]

@@ -74,22 +74,20 @@ enum Next {
     GiveUp,
 }
 
-/// The connections of a run.
-#[derive(Debug)]
+/// The connections of a run. Addresses and headers may hold secrets, so nothing here can be printed.
 pub(crate) struct Connections {
     clients: Vec<Client>,
     compression: Coding,
     retry: Retry,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 enum Client {
     Grpc { client: GrpcClient, timeout: Duration },
     Http { client: HttpClient, requests: Arc<HttpRequests> },
 }
 
 /// What is the same for all requests of a signal.
-#[derive(Debug)]
 struct HttpRequests {
     urls: [Url; Signal::ALL.len()],
     headers: HeaderMap,
@@ -103,7 +101,7 @@ struct Retry {
 }
 
 /// Delivers over one connection.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Courier {
     client: Client,
     compression: Coding,

@@ -97,7 +97,7 @@ impl FromStr for Protocol {
 }
 
 /// Where traffic goes.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Destination {
     /// What is spoken.
     pub protocol: Protocol,
@@ -116,6 +116,21 @@ pub struct Destination {
     pub backoff: Backoff,
     /// From the first refusal on, a request is tried again for so long; then it counts as failed.
     pub retry_for: Duration,
+}
+
+/// Without what may be secret: credentials in the endpoint, the values of headers, keys.
+impl fmt::Debug for Destination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Destination")
+            .field("protocol", &self.protocol)
+            .field("endpoint", &courier::shown_endpoint(self))
+            .field("compression", &self.compression)
+            .field("headers", &self.headers.keys().collect::<Vec<_>>())
+            .field("timeout", &self.timeout)
+            .field("backoff", &self.backoff)
+            .field("retry_for", &self.retry_for)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Destination {
@@ -171,7 +186,7 @@ pub struct SendSettings {
     pub rate: Rate,
     /// How much.
     pub amount: Amount,
-    /// Connections: 1 to 1000. Over HTTP each worker has a connection of its own.
+    /// Connections: 1 to 1000, and all workers together at most 4096. Over HTTP each worker has a connection of its own.
     pub connections: u16,
     /// Workers on each connection, each with one request under way: 1 to 1000.
     pub in_flight_per_connection: u16,
@@ -411,10 +426,11 @@ fn check(settings: &SendSettings) -> Result<(), SendError> {
     let payload = &settings.payload;
     bounds("connections", settings.connections.into(), 1..=1000, "1 to 1000")?;
     bounds("in_flight_per_connection", settings.in_flight_per_connection.into(), 1..=1000, "1 to 1000")?;
+    bounds("connections times in_flight_per_connection", workers, 1..=4096, "at most 4096")?;
     bounds(
-        "connections times in_flight_per_connection plus first_worker",
-        workers + u64::from(settings.first_worker.0),
-        1..=u64::from(u16::MAX),
+        "the last worker",
+        workers - 1 + u64::from(settings.first_worker.0),
+        0..=u64::from(u16::MAX),
         "at most 65535",
     )?;
     bounds(
@@ -441,6 +457,12 @@ fn check(settings: &SendSettings) -> Result<(), SendError> {
         1..=u64::from(PayloadSettings::SERIES_MAX),
         "1 to 1000000",
     )?;
+    bounds(
+        "the memory for requests, in MiB,",
+        (workers * settings.signals.len() as u64 * request_bytes(payload)) >> 20,
+        0..=4096,
+        "at most 4096: fewer workers, items per request, series or attributes",
+    )?;
     match settings.rate {
         Rate::ItemsPerS(rate) if !(rate > 0.0 && rate.is_finite()) => {
             let expected = "a positive number";
@@ -448,6 +470,12 @@ fn check(settings: &SendSettings) -> Result<(), SendError> {
         }
         _ => Ok(()),
     }
+}
+
+/// About how much memory the requests of one worker and signal take.
+fn request_bytes(payload: &PayloadSettings) -> u64 {
+    let item_bytes = 400 + 48 * u64::from(payload.extra_attributes);
+    item_bytes * u64::from(payload.items_per_request.max(payload.series_per_worker))
 }
 
 #[cfg(test)]

@@ -260,9 +260,26 @@ fn settings_beyond_their_bounds_are_refused() {
     check(&|settings| settings.signals.clear(), "no signal");
     check(&|settings| settings.connections = 0, "connections is 0: expected 1 to 1000");
     check(&|settings| settings.first_worker = WorkerId(u16::MAX), "at most 65535");
+    check(&|settings| (settings.connections, settings.in_flight_per_connection) = (5, 1000), "at most 4096");
     check(&|settings| settings.payload.items_per_request = 0, "items_per_request is 0");
+    check(
+        &|settings| {
+            settings.connections = 1000;
+            settings.payload.items_per_request = 10_000;
+        },
+        "the memory for requests",
+    );
     check(&|settings| settings.rate = Rate::ItemsPerS(f64::NAN), "rate_items_per_s is NaN");
     check(&|settings| settings.destination.endpoint = "localhost".to_owned(), "the port is missing");
+}
+
+#[test]
+fn a_destination_is_printed_without_its_secrets() {
+    let mut destination = Destination::new(Protocol::OtlpHttpProtobuf, "http://user:secret@localhost:4318");
+    destination.headers.insert("x-api-key", "secret".parse().unwrap());
+    let printed = format!("{:?}", settings(destination, 1));
+    assert!(printed.contains("x-api-key") && printed.contains("http://localhost:4318"), "{printed}");
+    assert!(!printed.contains("secret"), "{printed}");
 }
 
 #[test]
