@@ -211,6 +211,15 @@ async fn limits_make_a_target_down_and_keep_nothing_of_it() {
 }
 
 #[tokio::test]
+async fn the_report_counts_on_beyond_the_sample_limit() {
+    let target = Exposing::start("a 1\nb 2\nc 3\nd 4\n").await;
+    let started = scraping(&target, "      sample_limit: 2\n").await;
+    let scrape = wait(&started, |scrape| value(scrape, "up") == Some(0.0)).await;
+    assert_eq!(value(&scrape, "scrape_samples_scraped"), Some(4.0));
+    assert_eq!(value(&scrape, "scrape_samples_post_metric_relabeling"), Some(4.0));
+}
+
+#[tokio::test]
 async fn an_exposition_that_is_wrong_is_thrown_away_as_a_whole() {
     let target = Exposing::start("a 1\nb{ 2\n").await;
     let started = scraping(&target, "").await;

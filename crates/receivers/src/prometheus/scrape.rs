@@ -233,8 +233,9 @@ impl Loop {
                         continue;
                     }
                     report.kept += 1;
-                    if let Some(limit) = job.limits.samples_max.filter(|limit| report.kept > *limit) {
-                        return Err(ScrapeError::Samples(limit));
+                    if job.limits.samples_max.is_some_and(|limit| report.kept > limit) {
+                        // As in Prometheus, the report counts on, so that a person sees what limit would do.
+                        continue;
                     }
                     let own = sample.timestamp_ms.filter(|_| job.honor_timestamps);
                     if own.is_none() || job.track_timestamps_staleness {
@@ -243,6 +244,9 @@ impl Loop {
                     samples.push(taken(series, &sample, own.unwrap_or(at_ms), at_ms));
                 }
             }
+        }
+        if let Some(limit) = job.limits.samples_max.filter(|limit| report.kept > *limit) {
+            return Err(ScrapeError::Samples(limit));
         }
         // Only now: a series of an exposition that is thrown away was never there, and does not vanish.
         let mut is_new = |series: &SeriesId| self.cache.track(*series) == Tracked::New;
