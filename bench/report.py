@@ -56,7 +56,7 @@ def page(results: dict) -> str:
         f"{machine['kernel']}, {machine['architecture']}: median of {settings['runs']} runs with",
         f"{settings['connections']} connections and {settings['items_per_request']} items in a request, as fast as acknowledgements allow; brackets",
         "hold the lowest and the highest run. Every run sends the same number of items: two million uncompressed, one",
-        "million otherwise.",
+        f"million otherwise, of which this run sent a share of {settings['share']:g}.",
         "",
         *_peers(results),
         "",
