@@ -13,14 +13,15 @@ use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 use otlp::Temporality;
 use otlp::view::{ExemplarView, KeyValues, MetricData, MetricView, MetricsView, Repeated, ResourceMetricsView};
-use prom::labels::LabelSet;
+use prom::labels::{LabelSet, SeriesHash};
 use prom::names::{Escaping, MetricKind, MetricNamer, unit_name};
 use prom::text::FamilyKind;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed, xxh3_128_with_seed};
 
 use super::exemplars;
 use super::labels::{Labeler, ScopeContext};
 use super::refusal::{Refusal, Refused};
-use super::store::{Exemplar, Family, Series, Store, TargetHandle};
+use super::store::{Exemplar, Family, Place, Series, Store, TargetHandle};
 use super::value::Value;
 
 /// Takes batches and keeps what is to be exposed.
@@ -32,6 +33,7 @@ pub(super) struct Accumulator {
     /// The name of the metric that describes targets; none if there is to be none.
     pub(super) target_info: Option<Box<str>>,
     pub(super) exemplars: Exemplars,
+    pub(super) places: PlaceCache,
 }
 
 /// Whether exemplars are kept. Only OpenMetrics can show them.
@@ -58,6 +60,8 @@ struct Plan<'a> {
     mode: Mode,
     /// The label that its series have of their own.
     reserved: Option<&'static str>,
+    /// What is the same for the labels of all its series, as a hash.
+    seed: u64,
 }
 
 /// Where the data points of a scope come from, and when they came.
@@ -65,6 +69,8 @@ struct Origin<'c, 'a> {
     scope: &'c ScopeContext<'c, 'a>,
     target: Option<&'c TargetHandle>,
     now: Mono,
+    /// Resource and scope, as a hash.
+    seed: u64,
 }
 
 /// One data point of any kind.
@@ -105,11 +111,14 @@ impl Accumulator {
         };
         let identity = Some(&resource.identity).filter(|identity| !identity.is_empty());
         let target = identity.map(|identity| self.store.target_handle(identity));
+        let seed = xxh3_64(block.resource().as_bytes());
         for metrics in block.scope_metrics() {
             let scope = self.labeler.scope(&resource, &metrics);
             match &scope {
                 Ok(scope) => {
-                    let origin = Origin { scope, target: target.as_ref(), now };
+                    let seed = xxh3_64_with_seed(metrics.scope().as_bytes(), seed);
+                    let seed = xxh3_64_with_seed(metrics.schema_url().as_bytes(), seed);
+                    let origin = Origin { scope, target: target.as_ref(), now, seed };
                     metrics.metrics().for_each(|metric| self.metric(metric, &origin, refused));
                 }
                 Err(reason) => {
@@ -131,7 +140,7 @@ impl Accumulator {
 
     fn metric<'a>(&mut self, metric: MetricView<'a>, origin: &Origin<'_, 'a>, refused: &mut Refused) {
         let data = metric.data();
-        let plan = match self.plan(metric, &data) {
+        let plan = match self.plan(metric, &data, origin.seed) {
             Ok(plan) => plan,
             Err(reason) => return refused.add(reason, data.points() as u64),
         };
@@ -187,7 +196,7 @@ impl Accumulator {
     }
 
     /// What becomes of a metric's data points, or why nothing does.
-    fn plan<'a>(&mut self, metric: MetricView<'a>, data: &MetricData<'a>) -> Result<Plan<'a>, Refusal> {
+    fn plan<'a>(&mut self, metric: MetricView<'a>, data: &MetricData<'a>, seed: u64) -> Result<Plan<'a>, Refusal> {
         let mode = mode(data)?;
         let (metric_kind, kind, reserved) = match data {
             MetricData::Empty => (MetricKind::Unknown, FamilyKind::Unknown, None),
@@ -209,7 +218,9 @@ impl Accumulator {
         };
         let name = self.names.find(metric.name(), metric.unit(), metric_kind).ok_or(Refusal::MetricName)?;
         self.check_name(&name, kind)?;
-        Ok(Plan { metric, name, kind, mode, reserved })
+        // The name says the type, too, as far as the labels depend on it.
+        let seed = xxh3_64_with_seed(name.as_bytes(), seed);
+        Ok(Plan { metric, name, kind, mode, reserved, seed })
     }
 
     /// Whether a family may have this name and type beside those that are there.
@@ -229,8 +240,8 @@ impl Accumulator {
     }
 
     fn put(&mut self, plan: &Plan<'_>, point: Point<'_>, origin: &Origin<'_, '_>) -> Result<(), Refusal> {
-        let labels = self.labeler.series(origin.scope, point.attributes, plan.reserved)?;
         if point.is_stale() {
+            let labels = self.labeler.series(origin.scope, point.attributes, plan.reserved)?;
             return self.end(&plan.name, &labels, point.time_unix_nano);
         }
         let value = point.value?;
@@ -245,13 +256,28 @@ impl Accumulator {
             time_unix_nano: point.time_unix_nano,
             mode: plan.mode,
         };
-        match self.store.families.get_mut(&*plan.name).and_then(|family| family.find(&labels)) {
-            Some(series) => {
-                let room = |before, after| self.store.usage.resize(&self.store.limits, before, after);
-                update.apply(series, origin, room)
-            }
-            None => self.begin(plan, labels, update, origin),
+        let key = self.places.key(plan.seed, point.attributes);
+        let Store { limits, usage, families, .. } = &mut self.store;
+        let mut family = families.get_mut(&*plan.name);
+        if let (Some(family), Some(known)) = (&mut family, self.places.find(key))
+            && let Some(series) = family.get_mut(known.place, known.hash)
+        {
+            return update.apply(series, origin, |before, after| usage.resize(limits, before, after));
         }
+        let labels = self.labeler.series(origin.scope, point.attributes, plan.reserved)?;
+        let hash = labels.hash();
+        let found = family.and_then(|family| Some((family.find(&labels)?, family)));
+        let place = match found {
+            Some((place, family)) => {
+                if let Some(series) = family.get_mut(place, hash) {
+                    update.apply(series, origin, |before, after| usage.resize(limits, before, after))?;
+                }
+                place
+            }
+            None => self.begin(plan, labels, update, origin)?,
+        };
+        self.places.remember(key, KnownPlace { place, hash }, self.store.usage.series);
+        Ok(())
     }
 
     /// Exposes a series that is not there yet.
@@ -261,7 +287,7 @@ impl Accumulator {
         labels: LabelSet,
         update: Update,
         origin: &Origin<'_, '_>,
-    ) -> Result<(), Refusal> {
+    ) -> Result<Place, Refusal> {
         let Store { limits, usage, families, .. } = &mut self.store;
         if usage.series >= limits.series_max {
             return Err(Refusal::SeriesLimit);
@@ -269,25 +295,27 @@ impl Accumulator {
         let Update { value, exemplars, time_unix_nano, .. } = update;
         let (target, updated) = (origin.target.cloned(), origin.now);
         let series = Series { labels, value, time_unix_nano, exemplars, target, updated };
-        if let Some(family) = families.get_mut(&*plan.name) {
+        let place = if let Some(family) = families.get_mut(&*plan.name) {
             usage.resize(limits, 0, series.size_bytes())?;
-            family.add(series);
+            family.add(series)
         } else {
             let (help, unit) = (plan.metric.description(), self.names.unit(plan.metric.unit()));
-            let mut family = Family::new(plan.kind, help, &unit, plan.metric.name());
+            let mut family = Family::new(plan.kind, help, &unit, &plan.metric);
             usage.resize(limits, 0, series.size_bytes() + family.size_bytes(&plan.name))?;
-            family.add(series);
+            let place = family.add(series);
             families.insert(Arc::clone(&plan.name), family);
-        }
+            place
+        };
         usage.series += 1;
-        Ok(())
+        Ok(place)
     }
 
     /// Ends a series; one that is not there has ended.
     fn end(&mut self, name: &str, labels: &LabelSet, time_unix_nano: u64) -> Result<(), Refusal> {
         let Store { usage, families, .. } = &mut self.store;
         let Some(family) = families.get_mut(name) else { return Ok(()) };
-        if family.find(labels).is_some_and(|series| is_older(time_unix_nano, series.time_unix_nano)) {
+        let exposed = family.find(labels).map(|place| family.at(place).time_unix_nano);
+        if exposed.is_some_and(|exposed| is_older(time_unix_nano, exposed)) {
             return Err(Refusal::OutOfOrder);
         }
         if let Some(series) = family.remove(labels) {
@@ -314,7 +342,8 @@ impl Accumulator {
         if *family.metric_name != *plan.metric.name() {
             family.share(&plan.name, plan.metric.name());
         }
-        if !family.unit.is_empty() && family.unit != self.names.unit(plan.metric.unit()) {
+        let has_other_unit = *family.metric_unit != *plan.metric.unit();
+        if has_other_unit && !family.unit.is_empty() && family.unit != self.names.unit(plan.metric.unit()) {
             usage.size_bytes -= family.unit.len();
             family.unit.clear();
         }
@@ -412,6 +441,44 @@ fn suffixes(kind: FamilyKind) -> &'static [&'static str] {
         Shape::Histogram => &["_bucket", "_count", "_sum"],
         Shape::Summary => &["_count", "_sum"],
         Shape::Value | Shape::Counter => &[],
+    }
+}
+
+/// Where the series of data points are, by the bytes of what their labels are made of: so the labels of a data point of
+/// a known series need not be made. The key is a hash of 128 bits; two data points with one key would share a series,
+/// which whoever can make them can have more easily.
+#[derive(Debug, Default)]
+pub(super) struct PlaceCache {
+    places: HashMap<u128, KnownPlace, RandomState>,
+    bytes: Vec<u8>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct KnownPlace {
+    place: Place,
+    hash: SeriesHash,
+}
+
+impl PlaceCache {
+    fn key(&mut self, seed: u64, attributes: KeyValues<'_>) -> u128 {
+        self.bytes.clear();
+        for attribute in attributes.messages() {
+            self.bytes.extend_from_slice(&(attribute.len() as u32).to_le_bytes());
+            self.bytes.extend_from_slice(attribute);
+        }
+        xxh3_128_with_seed(&self.bytes, seed)
+    }
+
+    fn find(&self, key: u128) -> Option<KnownPlace> {
+        self.places.get(&key).copied()
+    }
+
+    /// Places of series that are gone, and of the same attributes in another order, may not become too many.
+    fn remember(&mut self, key: u128, place: KnownPlace, series: usize) {
+        if self.places.len() > 2 * series + 1000 {
+            self.places = HashMap::default();
+        }
+        self.places.insert(key, place);
     }
 }
 

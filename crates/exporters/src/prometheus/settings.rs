@@ -14,7 +14,7 @@ use transport::server::ServerSettings;
 
 use super::exposition::Timestamps;
 use super::labels::{Labeler, ScopeLabels};
-use super::merge::{Accumulator, Exemplars, NameCache};
+use super::merge::{Accumulator, Exemplars, NameCache, PlaceCache};
 use super::negotiate::OpenMetrics;
 use super::options::{ResourceSelection, strategy};
 use super::store::{Limits, Store};
@@ -103,6 +103,7 @@ fn accumulator(section: &mut Section<'_>, open_metrics: OpenMetrics) -> Option<A
         names: NameCache::new(metric_namer(strategy, namespace)),
         target_info,
         exemplars,
+        places: PlaceCache::default(),
     })
 }
 

@@ -9,7 +9,8 @@ use std::time::Duration;
 use component::clock::Mono;
 use foldhash::fast::RandomState;
 use hashbrown::{HashMap, HashTable};
-use prom::labels::LabelSet;
+use otlp::view::MetricView;
+use prom::labels::{LabelSet, SeriesHash};
 use prom::text::FamilyKind;
 
 use super::labels::Identity;
@@ -54,23 +55,24 @@ pub(super) struct Family {
     /// The metric in OTLP that the family was made for.
     pub(super) metric_name: Box<str>,
     sharing: Sharing,
+    /// The metric's unit in OTLP.
+    pub(super) metric_unit: Box<str>,
     series: Vec<Series>,
     /// Places in `series`, by the hash of their labels.
-    places: HashTable<u32>,
-    order: Order,
+    places: HashTable<Place>,
+    /// Places in the order of the labels; those of series that are new are not in it yet.
+    order: Vec<Place>,
 }
+
+/// Where a series of a family is, until one of the family is removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place(u32);
 
 /// Whether several metrics of OTLP have become one family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Sharing {
     Alone,
     Told,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Order {
-    Sorted,
-    Any,
 }
 
 /// One series, or the several of one histogram or summary.
@@ -209,16 +211,17 @@ impl Usage {
 // === impl Family ===
 
 impl Family {
-    pub(super) fn new(kind: FamilyKind, help: &str, unit: &str, metric_name: &str) -> Family {
+    pub(super) fn new(kind: FamilyKind, help: &str, unit: &str, metric: &MetricView<'_>) -> Family {
         Family {
             kind,
             help: help.to_owned(),
             unit: unit.to_owned(),
-            metric_name: metric_name.into(),
+            metric_name: metric.name().into(),
+            metric_unit: metric.unit().into(),
             sharing: Sharing::Alone,
             series: Vec::new(),
             places: HashTable::new(),
-            order: Order::Sorted,
+            order: Vec::new(),
         }
     }
 
@@ -233,45 +236,53 @@ impl Family {
 
     /// The memory it takes without its series, in bytes.
     pub(super) fn size_bytes(&self, name: &str) -> usize {
-        size_of::<Family>() + name.len() + self.help.len() + self.unit.len() + self.metric_name.len()
+        let metric = self.metric_name.len() + self.metric_unit.len();
+        size_of::<Family>() + name.len() + self.help.len() + self.unit.len() + metric
     }
 
     pub(super) fn is_empty(&self) -> bool {
         self.series.is_empty()
     }
 
-    /// The series with these labels.
-    pub(super) fn find(&mut self, labels: &LabelSet) -> Option<&mut Series> {
-        let place = *self.places.find(labels.hash().0, |place| self.series[*place as usize].labels == *labels)?;
-        self.series.get_mut(place as usize)
+    /// Where the series with these labels is.
+    pub(super) fn find(&self, labels: &LabelSet) -> Option<Place> {
+        self.places.find(labels.hash().0, |place| self.at(*place).labels == *labels).copied()
+    }
+
+    /// The series at a place that was given since the last removal.
+    pub(super) fn at(&self, place: Place) -> &Series {
+        &self.series[place.0 as usize]
+    }
+
+    /// The series at a place that may have been another's since it was given, if it is the one with labels of this hash.
+    pub(super) fn get_mut(&mut self, place: Place, hash: SeriesHash) -> Option<&mut Series> {
+        self.series.get_mut(place.0 as usize).filter(|series| series.labels.hash() == hash)
     }
 
     /// Adds a series that is not there yet.
-    pub(super) fn add(&mut self, series: Series) {
-        let place = self.series.len() as u32;
-        if self.series.last().is_some_and(|last| series.labels.iter().lt(last.labels.iter())) {
-            self.order = Order::Any;
-        }
+    pub(super) fn add(&mut self, series: Series) -> Place {
+        let place = Place(self.series.len() as u32);
         let hash = series.labels.hash().0;
         self.series.push(series);
         let all = &self.series;
-        self.places.insert_unique(hash, place, |place| all[*place as usize].labels.hash().0);
+        self.places.insert_unique(hash, place, |place| all[place.0 as usize].labels.hash().0);
+        place
     }
 
     /// Removes the series with these labels, if there is one.
     pub(super) fn remove(&mut self, labels: &LabelSet) -> Option<Series> {
         let all = &self.series;
-        let entry = self.places.find_entry(labels.hash().0, |place| all[*place as usize].labels == *labels).ok()?;
-        let (place, _) = entry.remove();
-        let last = self.series.len() as u32 - 1;
+        let is_it = |place: &Place| all[place.0 as usize].labels == *labels;
+        let (place, _) = self.places.find_entry(labels.hash().0, is_it).ok()?.remove();
+        let last = Place(self.series.len() as u32 - 1);
         if place != last {
-            let hash = self.series[last as usize].labels.hash().0;
+            let hash = self.at(last).labels.hash().0;
             if let Some(moved) = self.places.find_mut(hash, |found| *found == last) {
                 *moved = place;
             }
-            self.order = Order::Any;
         }
-        Some(self.series.swap_remove(place as usize))
+        self.order.clear();
+        Some(self.series.swap_remove(place.0 as usize))
     }
 
     fn retain(&mut self, usage: &mut Usage, keeps: impl Fn(&Series) -> bool) {
@@ -286,26 +297,29 @@ impl Family {
         });
         if self.series.len() < before {
             self.series.shrink_to(self.series.len() * 2);
+            self.order = Vec::new();
             self.find_places();
         }
     }
 
     /// The series, in the order of their labels.
-    pub(super) fn sorted(&mut self) -> &[Series] {
-        if self.order == Order::Any {
-            self.series.sort_by(|left, right| left.labels.iter().cmp(right.labels.iter()));
-            self.find_places();
-            self.order = Order::Sorted;
+    pub(super) fn sorted(&mut self) -> impl Iterator<Item = &Series> {
+        let Family { series, order, .. } = self;
+        if order.len() < series.len() {
+            order.extend((order.len() as u32..series.len() as u32).map(Place));
+            // What is sorted already is taken as it is.
+            let labels = |place: &Place| series[place.0 as usize].labels.iter();
+            order.sort_by(|left, right| labels(left).cmp(labels(right)));
         }
-        &self.series
+        order.iter().map(|place| &series[place.0 as usize])
     }
 
     fn find_places(&mut self) {
         let all = &self.series;
-        let hash = |place: &u32| all[*place as usize].labels.hash().0;
+        let hash = |place: &Place| all[place.0 as usize].labels.hash().0;
         self.places.clear();
         self.places.shrink_to(all.len() * 2, hash);
-        for place in 0..all.len() as u32 {
+        for place in (0..all.len() as u32).map(Place) {
             self.places.insert_unique(hash(&place), place, hash);
         }
     }
@@ -314,11 +328,11 @@ impl Family {
 // === impl Series ===
 
 impl Series {
-    /// The memory it takes, with its place in the family, in bytes.
+    /// The memory it takes, with its places in the family and in the cache, in bytes.
     pub(super) fn size_bytes(&self) -> usize {
-        const PLACE: usize = 8;
+        const PLACES: usize = 112;
         let exemplars: usize = self.exemplars.iter().map(Exemplar::size_bytes).sum();
-        size_of::<Series>() + PLACE + self.labels.size_bytes() + self.value.heap_bytes() + exemplars
+        size_of::<Series>() + PLACES + self.labels.size_bytes() + self.value.heap_bytes() + exemplars
     }
 }
 
@@ -367,13 +381,13 @@ mod tests {
     }
 
     fn shown(family: &mut Family) -> String {
-        family.sorted().iter().map(|series| series.labels.get("l").unwrap()).collect()
+        family.sorted().map(|series| series.labels.get("l").unwrap()).collect()
     }
 
     #[test]
     fn series_come_in_the_order_of_their_labels_whatever_was_added_and_removed() {
         let now = component::clock::mono();
-        let mut family = Family::new(FamilyKind::Gauge, "", "", "m");
+        let mut family = Family::new(FamilyKind::Gauge, "", "", &MetricView::default());
         for value in ["c", "a", "d", "b"] {
             family.add(series(value, now));
         }
@@ -383,7 +397,10 @@ mod tests {
         family.add(series("e", now));
         assert_eq!(shown(&mut family), "bcde");
         for value in ["b", "c", "d", "e"] {
-            assert!(family.find(&labels(value)).is_some(), "{value}");
+            let place = family.find(&labels(value)).unwrap();
+            assert_eq!(family.at(place).labels, labels(value));
+            assert!(family.get_mut(place, labels(value).hash()).is_some());
+            assert!(family.get_mut(place, labels("a").hash()).is_none());
         }
     }
 
@@ -394,7 +411,7 @@ mod tests {
         let mut store = Store::new(limits);
         let identity = Identity { job: Some("shop".to_owned()), instance: None };
         let handle = store.target_handle(&identity);
-        let mut family = Family::new(FamilyKind::Gauge, "", "", "m");
+        let mut family = Family::new(FamilyKind::Gauge, "", "", &MetricView::default());
         for value in ["a", "b"] {
             let series = Series { target: Some(handle.clone()), ..series(value, now) };
             store.usage.series += 1;

@@ -139,6 +139,48 @@ fn a_staleness_marker_ends_its_series_and_no_other() {
 }
 
 #[test]
+fn a_series_is_found_again_after_others_took_its_place() {
+    let batches = [
+        (gauge("m", "x", 1, 1.0), ""),
+        (gauge("m", "y", 1, 2.0), ""),
+        // Here `y` moves to the place of `x`, and `x` comes back to that of `y`.
+        (stale_gauge("m", "x", 2), ""),
+        (gauge("m", "x", 3, 3.0), ""),
+        (gauge("m", "y", 3, 4.0), ""),
+        (gauge("m", "x", 4, 5.0), ""),
+    ];
+    check(&batches, "m{a=\"x\"} 5\nm{a=\"y\"} 4");
+}
+
+#[test]
+fn attributes_in_another_order_are_the_same_series() {
+    let batch = |keys: [&str; 2], value| {
+        metric(|metric| {
+            metric.name("m").gauge(|gauge| {
+                gauge.point(|point| {
+                    point.value(NumberValue::Int(value));
+                    for key in keys {
+                        point.attributes().string(key, key);
+                    }
+                });
+            });
+        })
+    };
+    check(&[(batch(["a", "b"], 1), ""), (batch(["b", "a"], 2), "")], "m{a=\"a\",b=\"b\"} 2");
+}
+
+#[test]
+fn places_are_remembered_within_bounds() {
+    let bench = Bench::new("max_series: 10");
+    for index in 0..5000 {
+        bench.merge(&gauge("m", "x", index, 1.0));
+        bench.merge(&gauge("m", &index.to_string(), index, 1.0));
+        bench.merge(&stale_gauge("m", &index.to_string(), index));
+    }
+    bench.with(|accumulator| assert!(accumulator.places.places.len() <= 2 * 10 + 1001));
+}
+
+#[test]
 fn a_data_point_without_a_value_is_refused() {
     let batch = metric(|metric| {
         metric.name("m").gauge(|gauge| {
