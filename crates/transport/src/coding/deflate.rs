@@ -1,40 +1,49 @@
 //! gzip (RFC 1952), zlib (RFC 1950) and raw DEFLATE (RFC 1951).
 
+mod block;
+mod fast;
+mod huffman;
+mod tokens;
+
 use std::cell::RefCell;
 
 use bytes::Bytes;
-use flate2::{Compress, Compression, Crc, Decompress, FlushCompress, FlushDecompress, Status};
+use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
+use libdeflater::{Decompressor, adler32, crc32};
+use memchr::memmem;
 
 use super::{Coding, CodingError, Decompressed, Level, MEMBERS_MAX, Members, into_bytes};
+use fast::FastDeflate;
 
 const GZIP_HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
 const GZIP_TRAILER_BYTES: usize = 8;
 /// DEFLATE cannot expand by more than this (a run of 258 bytes per two bits).
 const EXPANSION_MAX: usize = 1032;
 
-struct Compressor {
+/// zlib, for the levels that users ask for by number.
+struct Leveled {
     level: u32,
     raw: Compress,
     scratch: Vec<u8>,
 }
 
 thread_local! {
-    // The state of a DEFLATE compressor is some 300 KiB: allocating and clearing it for each payload would cost more
-    // than compressing a small one.
-    static COMPRESSOR: RefCell<Compressor> = RefCell::new(Compressor { level: 1, raw: Compress::new(Compression::new(1), false), scratch: Vec::new() });
-    static DECOMPRESSOR: RefCell<Decompress> = RefCell::new(Decompress::new(false));
+    // The state of a compressor is 200 to 300 KiB: allocating and clearing it for each payload would cost more than
+    // compressing a small one.
+    static FAST: RefCell<FastDeflate> = RefCell::new(FastDeflate::new());
+    static LEVELED: RefCell<Option<Leveled>> = const { RefCell::new(None) };
+    static INFLATE_WHOLE: RefCell<Decompressor> = RefCell::new(Decompressor::new());
+    static INFLATE_PIECES: RefCell<Decompress> = RefCell::new(Decompress::new(false));
 }
 
 /// Scratch space that is kept between payloads; a larger one is given back.
 const SCRATCH_KEPT_BYTES_MAX: usize = 4 << 20;
 
 pub(super) fn compress_gzip(level: Level, payload: &[u8]) -> Bytes {
-    let mut crc = Crc::new();
-    crc.update(payload);
     let mut trailer = [0u8; GZIP_TRAILER_BYTES];
-    trailer[..4].copy_from_slice(&crc.sum().to_le_bytes());
+    trailer[..4].copy_from_slice(&crc32(payload).to_le_bytes());
     // ISIZE is the size modulo 2^32 by definition.
-    trailer[4..].copy_from_slice(&crc.amount().to_le_bytes());
+    trailer[4..].copy_from_slice(&(payload.len() as u32).to_le_bytes());
     compress_raw(level, &GZIP_HEADER, payload, &trailer)
 }
 
@@ -43,25 +52,32 @@ pub(super) fn compress_zlib(level: Level, payload: &[u8]) -> Bytes {
 }
 
 fn compress_raw(level: Level, head: &[u8], payload: &[u8], tail: &[u8]) -> Bytes {
-    let level = match level {
-        Level::Fast => 1,
-        Level::Exact(level) => level.clamp(1, 9).unsigned_abs(),
-    };
-    COMPRESSOR.with_borrow_mut(|compressor| {
-        if compressor.level != level {
-            compressor.raw = Compress::new(Compression::new(level), false);
-            compressor.level = level;
-        } else {
-            compressor.raw.reset();
+    match level {
+        Level::Fast | Level::Exact(..=1) if payload.len() <= fast::PAYLOAD_BYTES_MAX => {
+            FAST.with_borrow_mut(|fast| fast.compress(head, payload, tail))
         }
-        let out = &mut compressor.scratch;
+        Level::Fast => compress_leveled(1, head, payload, tail),
+        Level::Exact(level) => compress_leveled(level.clamp(1, 9).unsigned_abs(), head, payload, tail),
+    }
+}
+
+fn compress_leveled(level: u32, head: &[u8], payload: &[u8], tail: &[u8]) -> Bytes {
+    LEVELED.with_borrow_mut(|kept| {
+        let Leveled { raw, scratch: out, .. } = match kept {
+            Some(leveled) if leveled.level == level => {
+                leveled.raw.reset();
+                leveled
+            }
+            other => {
+                other.insert(Leveled { level, raw: Compress::new(Compression::new(level), false), scratch: Vec::new() })
+            }
+        };
         out.clear();
         out.extend_from_slice(head);
         out.reserve(payload.len() / 3 + 256);
         loop {
-            let taken = usize::try_from(compressor.raw.total_in()).unwrap_or(usize::MAX);
-            let status = compressor.raw.compress_vec(&payload[taken..], out, FlushCompress::Finish);
-            match status {
+            let taken = usize::try_from(raw.total_in()).unwrap_or(usize::MAX);
+            match raw.compress_vec(&payload[taken..], out, FlushCompress::Finish) {
                 Ok(Status::StreamEnd) => break,
                 Ok(_) => out.reserve(out.len() / 2 + 4096),
                 // The only documented error is a use of the API that this function does not make.
@@ -97,6 +113,31 @@ fn stored(head: &[u8], payload: &[u8], tail: &[u8]) -> Bytes {
 }
 
 pub(super) fn decompress_gzip(packed: &[u8], limit_bytes: usize) -> Result<Decompressed, CodingError> {
+    match inflate_single_member(packed, limit_bytes) {
+        Some(payload) => Ok(Decompressed { payload, members: Members::One }),
+        None => inflate_members(packed, limit_bytes),
+    }
+}
+
+/// The usual case in one call: one member whose size stands at its end, within the limit. None means that it is not
+/// that case, or damaged: the decoder that works in pieces finds out.
+///
+/// The decoder says how much it wrote, but not how much it read. So size and checksum are compared with the last bytes
+/// of the buffer, and the beginning of a second member must not occur anywhere.
+fn inflate_single_member(packed: &[u8], limit_bytes: usize) -> Option<Bytes> {
+    let (body, trailer) = skip_gzip_header(packed).ok()?.split_last_chunk::<GZIP_TRAILER_BYTES>()?;
+    let [checksum @ .., s0, s1, s2, s3] = *trailer;
+    let size = u32::from_le_bytes([s0, s1, s2, s3]) as usize;
+    let possible = body.len().saturating_mul(EXPANSION_MAX);
+    if size > limit_bytes.min(possible) || memmem::find(body, &GZIP_HEADER[..3]).is_some() {
+        return None;
+    }
+    let mut out = vec![0; size];
+    let written = INFLATE_WHOLE.with_borrow_mut(|decoder| decoder.deflate_decompress(body, &mut out)).ok()?;
+    (written == size && crc32(&out).to_le_bytes() == checksum).then(|| Bytes::from(out))
+}
+
+fn inflate_members(packed: &[u8], limit_bytes: usize) -> Result<Decompressed, CodingError> {
     let corrupt = |what| CodingError::corrupt(Coding::Gzip, what);
     let mut out = Vec::new();
     let mut rest = packed;
@@ -114,12 +155,11 @@ pub(super) fn decompress_gzip(packed: &[u8], limit_bytes: usize) -> Result<Decom
         };
         let taken = inflate(Coding::Gzip, body, &mut out, hint, limit_bytes)?;
         let trailer = body.get(taken..taken + GZIP_TRAILER_BYTES).ok_or_else(|| corrupt("the trailer is missing"))?;
-        let mut crc = Crc::new();
-        crc.update(&out[start..]);
-        if trailer[..4] != crc.sum().to_le_bytes() {
+        let member = &out[start..];
+        if trailer[..4] != crc32(member).to_le_bytes() {
             return Err(corrupt("the checksum differs"));
         }
-        if trailer[4..] != crc.amount().to_le_bytes() {
+        if trailer[4..] != (member.len() as u32).to_le_bytes() {
             return Err(corrupt("the size differs"));
         }
         rest = &body[taken + GZIP_TRAILER_BYTES..];
@@ -199,7 +239,7 @@ fn inflate(
     let possible = input.len().saturating_mul(EXPANSION_MAX);
     let first = size_hint.max(input.len().saturating_mul(2)).min(possible).saturating_add(16);
     reserve_within(out, first, ceiling);
-    DECOMPRESSOR.with_borrow_mut(|raw| {
+    INFLATE_PIECES.with_borrow_mut(|raw| {
         raw.reset(false);
         loop {
             let taken = usize::try_from(raw.total_in()).unwrap_or(usize::MAX);
@@ -224,21 +264,4 @@ fn inflate(
 
 fn reserve_within(out: &mut Vec<u8>, more: usize, ceiling: usize) {
     out.reserve_exact(more.min(ceiling.saturating_sub(out.len())).max(1));
-}
-
-/// RFC 1950, section 8.2.
-fn adler32(data: &[u8]) -> u32 {
-    const MODULUS: u32 = 65_521;
-    // The largest run of bytes for which the sums cannot overflow 32 bits.
-    const RUN: usize = 5552;
-    let (mut a, mut b) = (1_u32, 0_u32);
-    for run in data.chunks(RUN) {
-        for byte in run {
-            a += u32::from(*byte);
-            b += a;
-        }
-        a %= MODULUS;
-        b %= MODULUS;
-    }
-    (b << 16) | a
 }

@@ -14,7 +14,8 @@ use transport::grpc::{self, Code, GrpcLimits, Origin};
 use transport::grpc_client::{GrpcClient, GrpcClientSettings, GrpcMessage, Keepalive, KeepaliveWhen};
 use transport::server::{Http2Settings, ResponseBody, ServerSettings};
 
-use crate::support::{ECHO, EMPTY, Server, call, echo_grpc, grpc_client, grpc_server, telemetry_like};
+use crate::samples::telemetry_like;
+use crate::support::{ECHO, EMPTY, Server, call, echo_grpc, grpc_client, grpc_server};
 
 fn settings(port: u16) -> GrpcClientSettings {
     GrpcClientSettings::new(Endpoint::parse(&format!("127.0.0.1:{port}")).unwrap())

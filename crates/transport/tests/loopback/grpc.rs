@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use crate::support::{ECHO, EMPTY, Server, call, call_packed, grpc_client, grpc_server, telemetry_like};
+use crate::samples::telemetry_like;
+use crate::support::{ECHO, EMPTY, Server, call, call_packed, grpc_client, grpc_server};
 use bytes::Bytes;
 use http::HeaderMap;
 use transport::coding::{Coding, Level, compress};

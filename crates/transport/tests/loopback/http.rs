@@ -14,7 +14,8 @@ use transport::secret::Secret;
 use transport::server::{BodyLimits, ResponseBody, ServerSettings};
 use url::Url;
 
-use crate::support::{Server, echo_http, http_server, telemetry_like};
+use crate::samples::telemetry_like;
+use crate::support::{Server, echo_http, http_server};
 
 fn client(settings: HttpClientSettings) -> HttpClient {
     HttpClient::new(settings).unwrap()

@@ -6,5 +6,6 @@ mod grpc;
 mod hostile;
 mod http;
 mod lifecycle;
+mod samples;
 mod support;
 mod tls;
