@@ -2,6 +2,8 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -25,6 +27,22 @@ pub struct RequestBody {
     incoming: Incoming,
     /// The whole request must have arrived by then.
     deadline: Option<Instant>,
+    /// What all requests of the server hold, and this one of it.
+    receiving: Arc<Receiving>,
+    held_bytes: usize,
+}
+
+/// What the bodies that are still arriving at a server hold together.
+#[derive(Debug)]
+pub(crate) struct Receiving {
+    bytes: AtomicUsize,
+    bytes_max: usize,
+}
+
+impl Receiving {
+    pub(crate) fn new(bytes_max: usize) -> Receiving {
+        Receiving { bytes: AtomicUsize::new(0), bytes_max }
+    }
 }
 
 /// What a body may cost.
@@ -58,6 +76,12 @@ pub enum BodyError {
         /// What had come by then.
         received_bytes: usize,
     },
+    /// The server receives too much at the same time.
+    #[error("the server holds {limit_bytes} bytes of requests that are still arriving; try again")]
+    Busy {
+        /// The limit of all requests together.
+        limit_bytes: usize,
+    },
     /// The connection broke, or the sender gave up.
     #[error("the body broke off after {received_bytes} bytes: {cause}")]
     Broken {
@@ -83,7 +107,7 @@ pub enum PayloadError {
 }
 
 impl PayloadError {
-    /// The HTTP status that says so: 413, 408, 400 or 415.
+    /// The HTTP status that says so: 413, 408, 503, 400 or 415.
     #[must_use]
     pub fn status(&self) -> StatusCode {
         match self {
@@ -91,6 +115,7 @@ impl PayloadError {
                 StatusCode::PAYLOAD_TOO_LARGE
             }
             PayloadError::Body(BodyError::TimedOut { .. }) => StatusCode::REQUEST_TIMEOUT,
+            PayloadError::Body(BodyError::Busy { .. }) => StatusCode::SERVICE_UNAVAILABLE,
             PayloadError::Body(BodyError::Broken { .. }) | PayloadError::Coding(CodingError::Corrupt { .. }) => {
                 StatusCode::BAD_REQUEST
             }
@@ -120,8 +145,19 @@ pub struct Payload {
 // === impl RequestBody ===
 
 impl RequestBody {
-    pub(crate) fn new(incoming: Incoming, deadline: Option<Instant>) -> RequestBody {
-        RequestBody { incoming, deadline }
+    pub(crate) fn new(incoming: Incoming, deadline: Option<Instant>, receiving: Arc<Receiving>) -> RequestBody {
+        RequestBody { incoming, deadline, receiving, held_bytes: 0 }
+    }
+
+    /// Counts data among what the server holds, as long as this body lives.
+    fn hold(&mut self, data: Option<Bytes>) -> Result<Option<Bytes>, BodyError> {
+        let more = data.as_ref().map_or(0, Bytes::len);
+        self.held_bytes += more;
+        let before = self.receiving.bytes.fetch_add(more, Ordering::Relaxed);
+        if before.saturating_add(more) > self.receiving.bytes_max {
+            return Err(BodyError::Busy { limit_bytes: self.receiving.bytes_max });
+        }
+        Ok(data)
     }
 
     /// The next piece of data; trailers are passed over. `None` is the end.
@@ -148,21 +184,29 @@ impl RequestBody {
             }
         });
         // Most data is there already, and then neither a clock nor a timer is needed.
-        if let Poll::Ready(ready) = poll_fn(|cx| Poll::Ready(next.as_mut().poll(cx))).await {
-            return ready;
+        let ready = poll_fn(|cx| Poll::Ready(next.as_mut().poll(cx))).await;
+        if let Poll::Ready(ready) = ready {
+            return self.hold(ready?);
         }
         let idle = limits.idle_timeout.map(|pause| Instant::now() + pause);
         let deadline = match (idle, self.deadline) {
             (Some(idle), Some(whole)) => Some(idle.min(whole)),
             (one, other) => one.or(other),
         };
-        match deadline {
+        let data = match deadline {
             None => next.await,
             Some(deadline) => match tokio::time::timeout_at(deadline, next).await {
                 Ok(next) => next,
                 Err(_elapsed) => Err(BodyError::TimedOut { received_bytes }),
             },
-        }
+        };
+        self.hold(data?)
+    }
+}
+
+impl Drop for RequestBody {
+    fn drop(&mut self) {
+        self.receiving.bytes.fetch_sub(self.held_bytes, Ordering::Relaxed);
     }
 }
 

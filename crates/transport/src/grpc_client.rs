@@ -393,11 +393,13 @@ impl Inner {
         let refused = error.reason() == Some(Reason::REFUSED_STREAM);
         let going_away = error.is_go_away() && error.is_remote() && error.reason() == Some(Reason::NO_ERROR);
         let code = match error.reason() {
+            // What ends the whole connection says nothing about this call.
+            _ if !error.is_reset() => Code::Unavailable,
             Some(Reason::CANCEL) if error.is_remote() => Code::Cancelled,
             Some(Reason::ENHANCE_YOUR_CALM) => Code::ResourceExhausted,
             Some(Reason::INADEQUATE_SECURITY) => Code::PermissionDenied,
             // A reset stream with any other reason says that something is wrong, not where.
-            Some(_) if error.is_reset() && error.is_remote() && !refused => Code::Internal,
+            Some(_) if error.is_remote() && !refused => Code::Internal,
             _ => Code::Unavailable,
         };
         let status = self.local(code, &crate::body::chain(error));

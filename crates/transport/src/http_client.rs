@@ -24,7 +24,7 @@ use crate::tls::{Alpn, ClientTls, ClientTlsConfig, TlsError};
 pub use proxy::{Proxy, ProxyError};
 pub use reply::{HttpReply, retry_after};
 
-use pool::{Destination, Pool};
+use pool::{Destination, Pool, TargetForm};
 
 /// Redirects that are followed for one request.
 const REDIRECTS_MAX: usize = 5;
@@ -105,7 +105,7 @@ impl Default for HttpClientSettings {
 }
 
 /// A request to send.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct HttpRequest {
     /// GET, POST and so on.
     pub method: Method,
@@ -119,6 +119,12 @@ pub struct HttpRequest {
     pub timeout: Option<Duration>,
     /// Replaces the client's limit of the answer.
     pub response_bytes_max: Option<usize>,
+}
+
+impl fmt::Debug for HttpRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "HttpRequest({} {}, {} bytes)", self.method, shown(&self.url), self.body.len())
+    }
 }
 
 impl HttpRequest {
@@ -306,9 +312,9 @@ impl Inner {
         let url = || shown(&step.url);
         let mut attempt = 1;
         loop {
-            let request = self.request(step)?;
             let connection = self.pool.connection(&destination, &step.url).await;
             let mut connection = connection.map_err(|cause| HttpError::Connect { url: url(), cause })?;
+            let request = self.request(step, self.pool.target_form(&step.url, &connection))?;
             match connection.send(request).await {
                 Ok(response) => {
                     let read = HttpReply::read(response, limit_bytes).await;
@@ -325,11 +331,15 @@ impl Inner {
         }
     }
 
-    fn request(&self, step: &Step) -> Result<Request<Full<Bytes>>, HttpError> {
+    fn request(&self, step: &Step, form: TargetForm) -> Result<Request<Full<Bytes>>, HttpError> {
         let unusable = |problem| HttpError::Url { url: shown(&step.url), problem };
-        let target = self.pool.request_target(&step.url);
-        let uri = Uri::try_from(target.as_str()).map_err(|_| unusable("the path holds invalid characters"))?;
         let host = &step.url[Position::BeforeHost..Position::AfterPort];
+        let path = &step.url[Position::BeforePath..Position::AfterQuery];
+        let uri = match form {
+            TargetForm::Origin => Uri::try_from(path),
+            TargetForm::Absolute => Uri::try_from(format!("{}://{host}{path}", step.url.scheme())),
+        };
+        let uri = uri.map_err(|_| unusable("the path holds invalid characters"))?;
         let host = HeaderValue::from_str(host).map_err(|_| unusable("the host holds invalid characters"))?;
         let mut request = Request::new(Full::new(step.body.clone()));
         *request.method_mut() = step.method.clone();

@@ -16,7 +16,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode, header};
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -51,6 +50,9 @@ pub struct ServerSettings {
     pub connection_age_grace: Option<Duration>,
     /// What requests in work get to finish, after the server was told to stop.
     pub stop_grace: Duration,
+    /// What the bodies of all requests that are still arriving may hold together; what comes beyond is refused until
+    /// there is room.
+    pub receiving_bytes_max: usize,
     /// Which protocols are spoken.
     pub protocols: Protocols,
     /// Whether responses carry a date.
@@ -129,6 +131,7 @@ impl Default for ServerSettings {
             connection_age_max: None,
             connection_age_grace: None,
             stop_grace: Duration::from_secs(5),
+            receiving_bytes_max: 512 << 20,
             protocols: Protocols::Http1AndHttp2,
             date_header: DateHeader::Sent,
             http2: Http2Settings::default(),
@@ -318,7 +321,6 @@ impl Drop for OpenConnection {
 #[derive(Default)]
 struct AcceptPause {
     next: Option<Duration>,
-    warned: Option<Instant>,
 }
 
 impl AcceptPause {
@@ -338,7 +340,6 @@ impl AcceptPause {
         }
         let delay = self.next.unwrap_or(Self::FIRST);
         self.next = Some((delay * 2).min(Self::MAX));
-        self.warned = Some(Instant::now());
         Some(delay)
     }
 }

@@ -133,6 +133,7 @@ impl Messages {
         self.body.next_data(&self.limits, received_bytes).await.map_err(|error| match &error {
             BodyError::TooLarge { limit_bytes } => too_large(*limit_bytes),
             BodyError::TimedOut { .. } => Status::new(Code::DeadlineExceeded, error.to_string()),
+            BodyError::Busy { .. } => Status::new(Code::Unavailable, error.to_string()),
             BodyError::Broken { .. } => Status::new(Code::Cancelled, error.to_string()),
         })
     }

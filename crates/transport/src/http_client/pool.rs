@@ -12,7 +12,7 @@ use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use parking_lot::Mutex;
 use tokio::time::Instant;
-use url::{Position, Url};
+use url::Url;
 
 use super::proxy::Proxy;
 use super::{HttpClientSettings, HttpError, shown};
@@ -56,6 +56,15 @@ impl Destination {
         let port = url.port_or_known_default().ok_or_else(|| unusable("the port is missing"))?;
         Ok(Destination { scheme, host, port })
     }
+}
+
+/// What stands in the request line (RFC 9112, section 3.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum TargetForm {
+    /// The path and the query.
+    Origin,
+    /// The whole address.
+    Absolute,
 }
 
 /// A connection that can take one request now.
@@ -145,16 +154,12 @@ impl Pool {
         kept.put(destination, connection, Instant::now(), self.idle_connections_max, self.idle_timeout);
     }
 
-    /// What stands in the request line: the path, or the whole address for a proxy.
-    pub(super) fn request_target(&self, url: &Url) -> String {
-        // HTTP/2 needs scheme and authority too; hyper leaves them out of an HTTP/1.1 request line only where the
-        // address is relative, so the path alone is given there.
-        let path = &url[Position::BeforePath..Position::AfterQuery];
-        let host = &url[Position::BeforeHost..Position::AfterPort];
-        if self.proxy.is_some() && url.scheme() == "http" || url.scheme() == "https" {
-            format!("{}://{host}{path}", url.scheme())
-        } else {
-            path.to_owned()
+    /// How a request names its target on this connection.
+    pub(super) fn target_form(&self, url: &Url, connection: &Pooled) -> TargetForm {
+        match connection {
+            Pooled::Http1(_) if self.proxy.is_none() || url.scheme() == "https" => TargetForm::Origin,
+            // A proxy needs to know where to; HTTP/2 takes scheme and authority apart again.
+            Pooled::Http1(_) | Pooled::Http2(_) => TargetForm::Absolute,
         }
     }
 

@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use super::watched::Watched;
 use super::{ConnInfo, DateHeader, LocalAddress, OpenConnection, Protocols, ServerSettings, ServerStats, TlsInfo};
 use crate::auth::AuthError;
-use crate::body::{RequestBody, ResponseBody};
+use crate::body::{Receiving, RequestBody, ResponseBody};
 use crate::grpc::{self, Status};
 use crate::io::{Io, Socket};
 
@@ -35,6 +35,7 @@ pub(super) struct Shared<H> {
     handler: H,
     stats: Arc<ServerStats>,
     stop: CancellationToken,
+    receiving: Arc<Receiving>,
     builder: auto::Builder<TokioExecutor>,
 }
 
@@ -46,7 +47,8 @@ impl<H> Shared<H> {
         stop: CancellationToken,
     ) -> Shared<H> {
         let builder = protocol_builder(&settings);
-        Shared { settings, cut: CancellationToken::new(), handler, stats, stop, builder }
+        let receiving = Arc::new(Receiving::new(settings.receiving_bytes_max));
+        Shared { settings, cut: CancellationToken::new(), handler, stats, stop, receiving, builder }
     }
 }
 
@@ -293,7 +295,8 @@ where
             return Answer::Refused { response: Some(response), in_work };
         }
         let deadline = self.shared.settings.request_read_timeout.map(|limit| Instant::now() + limit);
-        let request = request.map(|incoming| RequestBody::new(incoming, deadline));
+        let receiving = Arc::clone(&self.shared.receiving);
+        let request = request.map(|incoming| RequestBody::new(incoming, deadline, receiving));
         Answer::Handler { future: (self.shared.handler)(request, Arc::clone(&self.info)), in_work }
     }
 }

@@ -181,8 +181,8 @@ impl Listener {
         match &self.inner {
             Inner::Tcp(listener) => {
                 let (stream, peer) = listener.accept().await?;
-                // Answers are small and waited for.
-                stream.set_nodelay(true)?;
+                // Answers are small and waited for. A client that is gone already is found out when it is read from.
+                let _improved = stream.set_nodelay(true);
                 Ok((Socket::Tcp(stream), Some(peer)))
             }
             Inner::Unix(listener) => listener.accept().await.map(|(stream, _)| (Socket::Unix(stream), None)),

@@ -155,6 +155,32 @@ async fn failed_and_endless_handshakes_leave_the_server_alive() {
     assert!(server.stats.tls_failures() >= 4, "{:?}", server.stats);
 }
 
+#[tokio::test]
+async fn bodies_that_never_end_do_not_fill_the_memory_together() {
+    let settings = ServerSettings { receiving_bytes_max: 100_000, ..ServerSettings::default() };
+    let server = Server::start(settings, |request, _| async move {
+        match transport::grpc::is_grpc(request.headers()) {
+            true => echo_grpc(request, GrpcLimits::default()).await,
+            false => echo_http(request, BodyLimits::default()).await,
+        }
+    });
+    let mut greedy = connect(&server).await;
+    greedy.write_all(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 1000000\r\n\r\n").await.unwrap();
+    greedy.write_all(&[b'x'; 95_000]).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let client = HttpClient::new(HttpClientSettings::default()).unwrap();
+    let ask = async || {
+        let request = HttpRequest::post(server.url("/"), http::HeaderMap::new(), Bytes::from(vec![b'y'; 10_000]));
+        client.send(request).await.unwrap().status
+    };
+    assert_eq!(ask().await, StatusCode::SERVICE_UNAVAILABLE);
+    let status = call(&grpc_client(server.endpoint()), ECHO, vec![b'y'; 10_000]).await.unwrap_err();
+    assert_eq!(status.code, Code::Unavailable, "{status}");
+    drop(greedy);
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(ask().await, StatusCode::OK, "there is room again");
+}
+
 // === HTTP/2 ===
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";

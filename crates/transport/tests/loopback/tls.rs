@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use transport::endpoint::Endpoint;
 use transport::grpc::Code;
 use transport::grpc_client::{GrpcClient, GrpcClientSettings};
-use transport::http_client::{HttpClient, HttpClientSettings, HttpRequest, Proxy};
+use transport::http_client::{HttpClient, HttpClientSettings, HttpRequest, HttpVersion, Proxy};
 use transport::secret::Secret;
 use transport::server::{ResponseBody, ServerSettings};
 use transport::tls::{
@@ -163,6 +163,24 @@ async fn a_handler_sees_the_client_certificate() {
     let pem = std::fs::read(authority.path("client.pem")).unwrap();
     let der = <rustls_pki_types::CertificateDer<'_> as rustls_pki_types::pem::PemObject>::from_pem_slice(&pem).unwrap();
     assert_eq!(reply.body, der.as_ref());
+}
+
+#[tokio::test]
+async fn https_over_http1_asks_for_a_path_only() {
+    let authority = Authority::new();
+    let settings = ServerSettings { tls: server_settings(authority.server()).tls, ..ServerSettings::default() };
+    let server = Server::start(settings, |request, _| async move {
+        Response::new(ResponseBody::full(format!("{:?} {}", request.version(), request.uri())))
+    });
+    for (version, expected) in [
+        (HttpVersion::Http1, "HTTP/1.1 /a?b=1".to_owned()),
+        (HttpVersion::Negotiated, format!("HTTP/2.0 https://localhost:{}/a?b=1", server.port)),
+    ] {
+        let http = HttpClientSettings { tls: authority.client(), version, ..HttpClientSettings::default() };
+        let url = format!("https://localhost:{}/a?b=1", server.port).parse().unwrap();
+        let reply = HttpClient::new(http).unwrap().send(HttpRequest::get(url)).await.unwrap();
+        assert_eq!(reply.body, expected);
+    }
 }
 
 #[tokio::test]
