@@ -3,14 +3,42 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use crate::cursor::Lag;
+use crate::record::Offset;
+
 /// A name under which items are counted, such as `delivered` or `dropped/journal_full`. The journal gives it no meaning
 /// beyond the one that it writes itself, [`Bucket::OVERWRITTEN`].
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Bucket(pub Cow<'static, str>);
 
 impl Bucket {
-    /// Items that [`crate::WhenFull::DropOldest`] removed before the cursor read them.
+    /// Items that left a full journal before the cursor read them.
     pub const OVERWRITTEN: Bucket = Bucket(Cow::Borrowed("dropped/journal_full"));
+    /// Items that grew older than the journal keeps before the cursor read them.
+    pub const EXPIRED: Bucket = Bucket(Cow::Borrowed("dropped/expired"));
+    /// Items that the storage gave back damaged, or not at all.
+    pub const DAMAGED: Bucket = Bucket(Cow::Borrowed("dropped/journal_damaged"));
+    /// In the accounts of labels: items of records that went into several buckets, so that nobody knows whose went
+    /// where.
+    pub const PARTLY: Bucket = Bucket(Cow::Borrowed("partly"));
+}
+
+/// A name under which parts of records are counted, within one stream. The journal gives it no meaning.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LabelId(pub(crate) u32);
+
+impl LabelId {
+    /// The label of whatever came after a stream had all the labels that it may have.
+    pub const OTHER: LabelId = LabelId(0);
+}
+
+/// How many of a record's items are counted under a label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Share {
+    /// The label.
+    pub label: LabelId,
+    /// Its items.
+    pub items: u32,
 }
 
 impl From<&'static str> for Bucket {
@@ -79,6 +107,34 @@ pub enum SettlementError {
     },
 }
 
+/// How much of the books is wanted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Detail {
+    /// One sum for each cursor.
+    #[default]
+    Totals,
+    /// The accounts of labels as well.
+    Labels,
+}
+
+/// One label's part of a cursor's account.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LabelBook {
+    /// The label.
+    pub label: String,
+    /// Its items since the cursor's start.
+    pub appended_items: u64,
+    /// Of them, items settled, by bucket.
+    pub settled: BTreeMap<Bucket, u64>,
+}
+
+impl LabelBook {
+    /// Items that are not settled.
+    pub fn pending_items(&self) -> u64 {
+        self.appended_items.saturating_sub(self.settled.values().sum())
+    }
+}
+
 /// One cursor's account, taken at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Book {
@@ -98,9 +154,25 @@ pub struct Book {
     pub pending_bytes: u64,
     /// When the oldest record that is not settled was appended, in nanoseconds since the Unix epoch.
     pub oldest_pending_unix_ns: Option<u64>,
+    /// The place of the next record that the cursor reads, and the end of its stream.
+    pub position: (Offset, Offset),
+    /// Whether a reader has opened it in this process.
+    pub open: bool,
+    /// The same by label, where records have shares.
+    pub by_label: Vec<LabelBook>,
 }
 
 impl Book {
+    /// What is not settled.
+    pub fn pending(&self) -> Lag {
+        Lag {
+            records: self.pending_records,
+            items: self.pending_items,
+            bytes: self.pending_bytes,
+            oldest_unix_ns: self.oldest_pending_unix_ns,
+        }
+    }
+
     /// Whether every appended item is accounted for.
     pub fn balances(&self) -> bool {
         self.appended_items == self.settled.values().sum::<u64>() + self.pending_items

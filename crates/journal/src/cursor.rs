@@ -5,15 +5,42 @@ use std::sync::Arc;
 
 use tokio::sync::Notify;
 
-use crate::books::{Settlement, SettlementError};
-use crate::log::{Shared, StreamId};
+use crate::books::{Bucket, Settlement, SettlementError};
+use crate::log::{Next, Shared, StreamId};
 use crate::record::{Offset, Record};
+use crate::stream::Look;
 
 /// How a cursor opens.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CursorOptions {
     /// How far it may lag; none: as far as the journal reaches.
     pub lag_max: Option<LagLimit>,
+    /// Where it starts if the journal does not know it yet.
+    pub start: Start,
+    /// What it does to a journal that is full.
+    pub hold: Hold,
+}
+
+/// Where a cursor starts that the journal does not know.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Start {
+    /// With what is appended from now on.
+    #[default]
+    End,
+    /// With the oldest record that the journal has.
+    Oldest,
+    /// With the oldest record that was appended then or later, in nanoseconds since the Unix epoch.
+    Since(u64),
+}
+
+/// What a cursor that lags does to a journal that is full.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Hold {
+    /// What it has not settled is kept, as [`crate::WhenFull`] says.
+    #[default]
+    Keep,
+    /// It gives way: what it has not read is dropped and counted before anything new is refused.
+    Yield,
 }
 
 /// A bound on the records that one cursor has not settled. At the bound, [`crate::WhenFull`] decides as it does for the
@@ -59,6 +86,13 @@ impl Default for ReadLimit {
 }
 
 impl ReadLimit {
+    /// Whether a read that has `records` ends before `next`, which is part of `sum` already.
+    pub(crate) fn is_reached(&self, records: usize, sum: Lag, next: &Record) -> bool {
+        records >= self.records_max
+            || sum.items - u64::from(next.items) >= self.items_enough
+            || sum.bytes > self.bytes_max
+    }
+
     /// One record at a time.
     pub const ONE: ReadLimit = ReadLimit { records_max: 1, items_enough: u64::MAX, bytes_max: u64::MAX };
 }
@@ -74,6 +108,8 @@ pub enum Read {
         lost: Range<Offset>,
         /// Their items.
         items: u64,
+        /// Where the books have them.
+        cause: Bucket,
     },
     /// The stream is closed and everything was read.
     Closed,
@@ -91,7 +127,8 @@ pub enum CursorError {
 }
 
 /// One reader's place in a stream. It reads in order; it settles in any order. Dropping it closes it: the records that
-/// it had not settled stay pending in its book, and hold no memory any more.
+/// it had not settled stay pending in its book, and hold no memory any more. In memory that is their end; on disk the
+/// next cursor of this name reads them again.
 #[derive(Debug)]
 pub struct Cursor {
     pub(crate) shared: Arc<Shared>,
@@ -103,19 +140,40 @@ pub struct Cursor {
 impl Cursor {
     /// The next records; waits until there is one, or until the stream is closed.
     ///
-    /// Cancellation: dropping the future loses nothing. The records are handed out when it completes.
+    /// Cancellation: dropping the future loses nothing. Records that were handed out to a future that was dropped are
+    /// read again after the cursor is opened again.
     pub async fn next(&mut self, limit: ReadLimit) -> Read {
         loop {
-            if let Some(read) = self.try_next(limit) {
-                return read;
+            match self.shared.look(self.stream, self.index, limit) {
+                Look::Ready(read) => return read,
+                Look::Nothing => self.changed().await,
+                elsewhere @ Look::Elsewhere { .. } => {
+                    let (shared, stream, index) = (Arc::clone(&self.shared), self.stream, self.index);
+                    let fetch = move || shared.fetch(stream, index, &elsewhere, limit);
+                    match tokio::task::spawn_blocking(fetch).await {
+                        Ok(Next::Read(read)) => return read,
+                        Ok(Next::Again | Next::Nothing) => {}
+                        // The runtime is going down.
+                        Err(_) => return Read::Closed,
+                    }
+                }
             }
-            self.changed().await;
         }
     }
 
-    /// The next records, if there are any now.
+    /// The next records, if there are any now. It reads from the disk where it must, and blocks for as long.
     pub fn try_next(&mut self, limit: ReadLimit) -> Option<Read> {
-        self.shared.state.lock().read(self.stream, self.index, limit)
+        loop {
+            match self.shared.look(self.stream, self.index, limit) {
+                Look::Ready(read) => return Some(read),
+                Look::Nothing => return None,
+                elsewhere @ Look::Elsewhere { .. } => {
+                    if let Next::Read(read) = self.shared.fetch(self.stream, self.index, &elsewhere, limit) {
+                        return Some(read);
+                    }
+                }
+            }
+        }
     }
 
     /// Waits until something was appended since the last wait, or the stream was closed.
@@ -126,7 +184,7 @@ impl Cursor {
 
     /// Whether nothing will be appended any more.
     pub fn is_closed(&self) -> bool {
-        self.shared.state.lock().is_closed()
+        self.shared.state.lock().closed
     }
 
     /// What has not been read yet.
@@ -156,6 +214,13 @@ impl Cursor {
     pub fn lag(&self) -> Lag {
         self.shared.state.lock().lag(self.stream, self.index)
     }
+
+    /// Closes the cursor for good: the journal forgets its place. Its book stays as it is for as long as the process
+    /// lives.
+    pub fn forget(self) {
+        self.shared.state.lock().remove_cursor(self.stream, self.index);
+        self.shared.changed();
+    }
 }
 
 /// Settles what one cursor has read.
@@ -172,7 +237,9 @@ impl Settler {
     /// # Errors
     /// As [`Cursor::settle`].
     pub fn settle(&self, records: &[Record], settlement: &Settlement) -> Result<(), SettlementError> {
-        if self.shared.state.lock().settle(self.stream, self.index, records, settlement)? {
+        let freed = self.shared.state.lock().settle(self.stream, self.index, records, settlement)?;
+        self.shared.changed();
+        if freed || self.shared.backing.is_some() {
             self.shared.space.notify_waiters();
         }
         Ok(())
@@ -183,5 +250,26 @@ impl Drop for Cursor {
     fn drop(&mut self) {
         self.shared.state.lock().close_cursor(self.stream, self.index);
         self.shared.space.notify_waiters();
+    }
+}
+
+// === impl Lag ===
+
+impl Lag {
+    pub(crate) fn grow(&mut self, record: &Record) {
+        self.records += 1;
+        self.items += u64::from(record.items);
+        self.bytes += record.payload.len() as u64;
+        self.oldest_unix_ns.get_or_insert(record.appended_at_unix_ns);
+    }
+
+    /// Both together, with the earlier age of the two where the first has none.
+    pub(crate) fn plus(self, other: Lag) -> Lag {
+        Lag {
+            records: self.records + other.records,
+            items: self.items + other.items,
+            bytes: self.bytes + other.bytes,
+            oldest_unix_ns: self.oldest_unix_ns.or(other.oldest_unix_ns),
+        }
     }
 }

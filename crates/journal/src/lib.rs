@@ -25,16 +25,22 @@
 //!
 //! let Read::Records(records) = cursor.next(ReadLimit::default()).await else { panic!() };
 //! cursor.settle(&records, &Settlement::all("delivered", 3)).unwrap();
-//! assert!(journal.books().iter().all(|book| book.balances()));
+//! assert!(journal.books(journal::Detail::Totals).iter().all(|book| book.balances()));
 //! # });
 //! ```
 
+mod account;
 mod books;
 mod cursor;
+pub mod disk;
 mod log;
+mod mark;
 mod record;
+mod state;
+mod stream;
 
-pub use books::{Book, Bucket, Settlement, SettlementError};
-pub use cursor::{Cursor, CursorError, CursorOptions, Lag, LagLimit, Read, ReadLimit, Settler};
+pub use books::{Book, Bucket, Detail, LabelBook, LabelId, Settlement, SettlementError, Share};
+pub use cursor::{Cursor, CursorError, CursorOptions, Hold, Lag, LagLimit, Read, ReadLimit, Settler, Start};
 pub use log::{AppendError, Journal, Limits, StreamId, WhenFull};
-pub use record::{Offset, Record};
+pub use mark::Mark;
+pub use record::{Offset, Record, Shares};

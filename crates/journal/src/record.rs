@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::books::Share;
+
 /// The place of a record in its stream, counted from 0 without gaps.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Offset(pub u64);
@@ -23,6 +25,22 @@ impl fmt::Display for Offset {
     }
 }
 
+/// The shares of a record; most have none or a few.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Shares(Option<Arc<[Share]>>);
+
+impl Shares {
+    /// These shares. Nobody else checks that they add up to the record's items.
+    pub fn new(shares: &[Share]) -> Shares {
+        Shares((!shares.is_empty()).then(|| shares.into()))
+    }
+
+    /// All of them.
+    pub fn as_slice(&self) -> &[Share] {
+        self.0.as_deref().unwrap_or_default()
+    }
+}
+
 /// One record: opaque bytes, and how many items they are.
 #[derive(Clone)]
 pub struct Record {
@@ -34,6 +52,8 @@ pub struct Record {
     pub items: u32,
     /// What the record carries.
     pub payload: Bytes,
+    /// How its items are counted by label.
+    pub shares: Shares,
     /// What the writer wants to find beside the payload while it is in memory. A storage may forget it.
     pub attachment: Option<Arc<dyn Any + Send + Sync>>,
     /// The memory that the attachment held when the record was appended, in bytes.
@@ -51,6 +71,7 @@ impl Record {
             appended_at_unix_ns: 0,
             items,
             payload: payload.into(),
+            shares: Shares::default(),
             attachment: None,
             attachment_bytes: 0,
         }

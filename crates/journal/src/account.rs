@@ -1,0 +1,176 @@
+//! What a journal remembers of its streams and cursors: the part that a storage keeps, and the one way to change it.
+
+use std::collections::BTreeMap;
+
+use crate::books::{Bucket, LabelId, Share};
+use crate::log::StreamId;
+use crate::mark::{Mark, Place, Spans};
+
+/// The stable number of a cursor in its journal.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct CursorId(pub(crate) u32);
+
+/// Items by bucket.
+pub(crate) type Buckets = BTreeMap<Bucket, u64>;
+
+/// Everything that is remembered, at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Image {
+    pub(crate) streams: Vec<StreamAccount>,
+    pub(crate) cursors: Vec<Account>,
+    /// The number that the next new cursor gets.
+    pub(crate) next_cursor: CursorId,
+}
+
+/// One stream.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct StreamAccount {
+    pub(crate) name: String,
+    /// The place of the next record.
+    pub(crate) end: Mark,
+    /// The names that shares of records are counted under.
+    pub(crate) labels: Vec<String>,
+}
+
+/// One cursor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Account {
+    pub(crate) id: CursorId,
+    pub(crate) stream: StreamId,
+    pub(crate) name: String,
+    pub(crate) place: Place,
+    /// How far it had read when it last settled something: what lies between and is not settled may arrive twice.
+    pub(crate) read_to: Mark,
+    /// Items appended since its start.
+    pub(crate) appended_items: u64,
+    /// Items settled.
+    pub(crate) settled: Buckets,
+    /// The same for each label.
+    pub(crate) by_label: BTreeMap<LabelId, LabelAccount>,
+    /// Since when no reader has opened it, in nanoseconds since the Unix epoch.
+    pub(crate) detached_at_unix_ns: Option<u64>,
+}
+
+/// One label's part of a cursor's account.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct LabelAccount {
+    pub(crate) appended_items: u64,
+    pub(crate) settled: Buckets,
+}
+
+/// What settling changes in an account.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Note {
+    pub(crate) runs: Spans,
+    pub(crate) read_to: Mark,
+    pub(crate) settled: Buckets,
+    pub(crate) by_label: BTreeMap<(LabelId, Bucket), u64>,
+}
+
+// === impl Image ===
+
+impl Image {
+    /// Enters a record that was appended, and whatever is missing in front of it.
+    pub(crate) fn append(&mut self, stream: StreamId, at: Mark, items: u32, bytes: u32, shares: &[Share]) {
+        self.advance(stream, at);
+        let Some(account) = self.streams.get_mut(stream.index()).filter(|account| account.end.offset == at.offset)
+        else {
+            return;
+        };
+        account.end = account.end.after(items.into(), bytes.into());
+        for cursor in self.cursors.iter_mut().filter(|cursor| cursor.stream == stream) {
+            cursor.append(items.into(), shares);
+        }
+    }
+
+    /// Enters what a cursor settled.
+    pub(crate) fn settle(&mut self, cursor: CursorId, note: &Note) {
+        let Some(index) = self.cursors.iter().position(|account| account.id == cursor) else { return };
+        // A settlement that is there although its records are not: they are missing, and were appended all the same.
+        let furthest = note.runs.iter().map(|span| span.end).fold(note.read_to, Mark::later);
+        self.advance(self.cursors[index].stream, furthest);
+        self.cursors[index].settle(note);
+    }
+
+    /// The stream goes as far as `to`, although its records up to there were not found.
+    fn advance(&mut self, stream: StreamId, to: Mark) {
+        let Some(account) = self.streams.get_mut(stream.index()).filter(|account| account.end.offset < to.offset)
+        else {
+            return;
+        };
+        let missing = to.since(account.end).items;
+        account.end = to;
+        for cursor in self.cursors.iter_mut().filter(|cursor| cursor.stream == stream) {
+            cursor.append(missing, &[]);
+        }
+    }
+}
+
+// === impl Account ===
+
+impl Account {
+    pub(crate) fn new(id: CursorId, stream: StreamId, name: &str, start: Mark) -> Account {
+        Account {
+            id,
+            stream,
+            name: name.to_owned(),
+            place: Place::at(start),
+            read_to: start,
+            appended_items: 0,
+            settled: Buckets::new(),
+            by_label: BTreeMap::new(),
+            detached_at_unix_ns: None,
+        }
+    }
+
+    pub(crate) fn append(&mut self, items: u64, shares: &[Share]) {
+        self.appended_items += items;
+        for share in shares {
+            self.by_label.entry(share.label).or_default().appended_items += u64::from(share.items);
+        }
+    }
+
+    /// What was read and not settled when it last settled something.
+    pub(crate) fn maybe_twice(&self) -> u64 {
+        let read = self.read_to.since(self.place.low).items;
+        read.saturating_sub(self.place.ahead.lag().items)
+    }
+
+    pub(crate) fn settle(&mut self, note: &Note) {
+        note.runs.iter().for_each(|span| self.place.settle(*span));
+        self.read_to = self.read_to.later(note.read_to);
+        for (bucket, items) in &note.settled {
+            *self.settled.entry(bucket.clone()).or_default() += items;
+        }
+        for ((label, bucket), items) in &note.by_label {
+            let account = self.by_label.entry(*label).or_default();
+            *account.settled.entry(bucket.clone()).or_default() += items;
+        }
+    }
+}
+
+// === impl Note ===
+
+impl Note {
+    pub(crate) fn add(&mut self, bucket: Bucket, items: u64, shares: &[Share]) {
+        for share in shares {
+            *self.by_label.entry((share.label, bucket.clone())).or_default() += u64::from(share.items);
+        }
+        *self.settled.entry(bucket).or_default() += items;
+    }
+
+    /// An upper bound of what it takes to write it down.
+    pub(crate) fn size_bytes(&self) -> u64 {
+        let buckets = self.settled.keys().map(|bucket| 16 + bucket.0.len());
+        let labels = self.by_label.keys().map(|(_, bucket)| 16 + bucket.0.len());
+        64 + 48 * self.runs.iter().len() as u64 + buckets.chain(labels).sum::<usize>() as u64
+    }
+
+    /// Takes another note into this one, which was made earlier.
+    pub(crate) fn merge(&mut self, later: Note) {
+        later.runs.iter().for_each(|span| self.runs.add(*span));
+        self.read_to = self.read_to.later(later.read_to);
+        later.settled.into_iter().for_each(|(bucket, items)| *self.settled.entry(bucket).or_default() += items);
+        later.by_label.into_iter().for_each(|(key, items)| *self.by_label.entry(key).or_default() += items);
+    }
+}

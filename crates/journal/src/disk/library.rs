@@ -1,0 +1,332 @@
+//! The segments of a directory, and reading records out of them.
+
+use std::collections::VecDeque;
+use std::io;
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+
+use crate::cursor::{Lag, ReadLimit};
+use crate::disk::format::{Meta, SegmentId};
+use crate::disk::io::{Disk, DiskFile};
+use crate::disk::segment::{Index, is_whole};
+use crate::log::StreamId;
+use crate::mark::Mark;
+use crate::record::{Offset, Record, Shares};
+
+/// So many indexes of segments that are not written any more are kept for readers.
+const INDEXES_MAX: usize = 8;
+
+/// One file.
+#[derive(Clone)]
+pub(crate) struct Segment {
+    pub(crate) id: SegmentId,
+    pub(crate) file: Arc<dyn DiskFile>,
+    /// How much of it counts.
+    pub(crate) length: u64,
+    /// What it takes of the disk.
+    pub(crate) size: u64,
+    /// Where each stream stood when it began; streams that are not listed had not begun.
+    pub(crate) firsts: Vec<Mark>,
+    /// When its last record was appended.
+    pub(crate) last_append_unix_ns: u64,
+}
+
+/// All segments, in order.
+pub(crate) struct Library {
+    pub(crate) disk: Arc<dyn Disk>,
+    shelf: Mutex<Shelf>,
+}
+
+#[derive(Default)]
+struct Shelf {
+    segments: VecDeque<Segment>,
+    /// The records of the segment that is being written, which is the last one.
+    active: Option<Index>,
+    indexes: VecDeque<(SegmentId, Arc<Index>)>,
+}
+
+/// What a reader gets.
+#[derive(Debug)]
+pub(crate) enum Fetched {
+    Records { records: Vec<Record>, next_at_unix_ns: Option<u64> },
+    /// Nothing before `to` can be read.
+    Lost { to: Mark, shares: Shares },
+}
+
+/// Where the next records are.
+enum Plan {
+    Read { file: Arc<dyn DiskFile>, metas: Vec<Meta>, next_at_unix_ns: Option<u64> },
+    Lost { to: Mark },
+}
+
+impl Segment {
+    /// Where a stream stood when this segment began.
+    pub(crate) fn first(&self, stream: usize) -> Mark {
+        self.firsts.get(stream).copied().unwrap_or_default()
+    }
+}
+
+// === impl Library: keeping ===
+
+impl Library {
+    pub(crate) fn new(disk: Arc<dyn Disk>, segments: Vec<Segment>) -> Library {
+        Library { disk, shelf: Mutex::new(Shelf { segments: segments.into(), ..Shelf::default() }) }
+    }
+
+    /// What all segments take of the disk, in bytes.
+    pub(crate) fn size_bytes(&self) -> u64 {
+        self.shelf.lock().segments.iter().map(|segment| segment.size).sum()
+    }
+
+    pub(crate) fn segments(&self) -> Vec<Segment> {
+        self.shelf.lock().segments.iter().cloned().collect()
+    }
+
+    /// The oldest segment, if it is not being written, and where streams stand in the one behind it.
+    pub(crate) fn oldest(&self) -> Option<(Segment, Option<Segment>)> {
+        let shelf = self.shelf.lock();
+        let oldest = shelf.segments.front()?;
+        let next = shelf.segments.get(1);
+        (next.is_some() || shelf.active.is_none()).then(|| (oldest.clone(), next.cloned()))
+    }
+
+    /// A new segment that is being written from now on.
+    pub(crate) fn begin(&self, segment: Segment) {
+        let mut shelf = self.shelf.lock();
+        shelf.segments.push_back(segment);
+        shelf.active = Some(Index::default());
+    }
+
+    /// The last segment is not written any more.
+    pub(crate) fn seal(&self, length: u64, size: u64) {
+        let mut shelf = self.shelf.lock();
+        let index = shelf.active.take();
+        if let (Some(last), Some(index)) = (shelf.segments.back_mut(), index) {
+            last.length = length;
+            last.size = size;
+            let id = last.id;
+            shelf.remember(id, Arc::new(index));
+        }
+    }
+
+    /// The last segment was extended by these records.
+    pub(crate) fn extend(&self, length: u64, metas: Vec<Meta>) {
+        let mut shelf = self.shelf.lock();
+        if let Some(last) = shelf.segments.back_mut() {
+            last.length = length;
+            last.size = last.size.max(length);
+            let newest = metas.iter().map(|meta| meta.appended_at_unix_ns).max();
+            last.last_append_unix_ns = last.last_append_unix_ns.max(newest.unwrap_or(0));
+        }
+        if let Some(index) = &mut shelf.active {
+            metas.into_iter().for_each(|meta| index.add(meta));
+        }
+    }
+
+    /// Takes the oldest segment away.
+    ///
+    /// # Errors
+    /// As the file system says; the segment is still there then.
+    pub(crate) fn remove_oldest(&self, id: SegmentId) -> io::Result<()> {
+        match self.disk.remove(&id.file_name()) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let mut shelf = self.shelf.lock();
+        if shelf.segments.front().is_some_and(|oldest| oldest.id == id) {
+            shelf.segments.pop_front();
+        }
+        Ok(())
+    }
+}
+
+impl Shelf {
+    fn remember(&mut self, id: SegmentId, index: Arc<Index>) {
+        self.indexes.retain(|(other, _)| *other != id);
+        self.indexes.push_back((id, index));
+        if self.indexes.len() > INDEXES_MAX {
+            self.indexes.pop_front();
+        }
+    }
+
+    /// The segment that holds a place, if it is not older than all of them.
+    fn holding(&self, stream: usize, from: Offset) -> Option<usize> {
+        let after = self.segments.partition_point(|segment| segment.first(stream).offset <= from);
+        after.checked_sub(1)
+    }
+}
+
+// === impl Library: reading ===
+
+impl Library {
+    /// Records from `from` on, before `to`, as many as `limit` says; at least one, or what is lost in front of the next.
+    pub(crate) fn fetch(&self, stream: StreamId, from: Offset, to: Mark, limit: ReadLimit) -> Fetched {
+        match self.plan(stream.index(), from, to, limit) {
+            Plan::Lost { to } => Fetched::Lost { to, shares: Shares::default() },
+            Plan::Read { file, metas, next_at_unix_ns } => read(&*file, metas, next_at_unix_ns),
+        }
+    }
+
+    fn plan(&self, stream: usize, from: Offset, to: Mark, limit: ReadLimit) -> Plan {
+        loop {
+            let (segment, next_first) = {
+                let mut shelf = self.shelf.lock();
+                let Some(at) = shelf.holding(stream, from) else {
+                    let oldest = shelf.segments.front().map(|oldest| oldest.first(stream));
+                    return Plan::Lost { to: oldest.filter(|first| first.offset < to.offset).unwrap_or(to) };
+                };
+                let next_first = shelf.segments.get(at + 1).map_or(to, |next| next.first(stream));
+                let segment = shelf.segments[at].clone();
+                let active = shelf.active.as_ref().filter(|_| at + 1 == shelf.segments.len());
+                let kept = shelf.indexes.iter().find(|(id, _)| *id == segment.id).map(|(_, index)| Arc::clone(index));
+                if let Some(index) = active.or(kept.as_deref()) {
+                    return choose(index.stream(stream), &segment, from, to, next_first, limit);
+                }
+                if let Some(kept) = kept {
+                    shelf.remember(segment.id, kept);
+                }
+                (segment, next_first)
+            };
+            // Without the lock: writers and other readers go on meanwhile.
+            let index = Index::load(&*segment.file, segment.id, segment.length);
+            let plan = choose(index.stream(stream), &segment, from, to, next_first, limit);
+            self.shelf.lock().remember(segment.id, index);
+            return plan;
+        }
+    }
+
+    /// The records of a segment that is not written any more.
+    pub(crate) fn index(&self, segment: &Segment) -> Arc<Index> {
+        let kept = self.shelf.lock().indexes.iter().find(|(id, _)| *id == segment.id).map(|(_, i)| Arc::clone(i));
+        kept.unwrap_or_else(|| Index::load(&*segment.file, segment.id, segment.length))
+    }
+
+    /// The first place of a stream whose record `is_it` says yes to; it says no to all before. Places that were lost
+    /// are passed over.
+    pub(crate) fn find(&self, stream: StreamId, is_it: impl Fn(&Meta) -> bool) -> Option<Mark> {
+        let (segments, active) = {
+            let shelf = self.shelf.lock();
+            (shelf.segments.iter().cloned().collect::<Vec<_>>(), shelf.active.clone())
+        };
+        // From the newest to the oldest, for as long as a segment begins with a record that is it.
+        let mut found = None;
+        for (place, segment) in segments.iter().enumerate().rev() {
+            let loaded = match &active {
+                Some(active) if place + 1 == segments.len() => Arc::new(active.clone()),
+                _ => self.index(segment),
+            };
+            let metas = loaded.stream(stream.index());
+            let at = metas.partition_point(|meta| !is_it(meta));
+            if let Some(meta) = metas.get(at) {
+                found = Some(meta.mark);
+            }
+            if at > 0 {
+                break;
+            }
+        }
+        found
+    }
+
+    /// When the record at a place was appended.
+    pub(crate) fn appended_at_unix_ns(&self, stream: StreamId, place: Mark, end: Mark) -> Option<u64> {
+        match self.plan(stream.index(), place.offset, end, ReadLimit::ONE) {
+            Plan::Read { metas, .. } => metas.first().map(|meta| meta.appended_at_unix_ns),
+            Plan::Lost { .. } => None,
+        }
+    }
+}
+
+/// The records of one segment that a read gets.
+fn choose(metas: &[Meta], segment: &Segment, from: Offset, to: Mark, next_first: Mark, limit: ReadLimit) -> Plan {
+    let at = metas.partition_point(|meta| meta.mark.offset < from);
+    let there = metas.get(at).map_or(next_first, |meta| meta.mark);
+    if there.offset != from {
+        return Plan::Lost { to: if there.offset < to.offset { there } else { to } };
+    }
+    let mut sum = Lag::default();
+    let mut wanted = Vec::new();
+    for (meta, offset) in metas[at..].iter().zip(from.0..to.offset.0) {
+        if meta.mark.offset.0 != offset {
+            break;
+        }
+        sum.items += u64::from(meta.items);
+        sum.bytes += u64::from(meta.payload_bytes);
+        let enough = sum.items - u64::from(meta.items) >= limit.items_enough;
+        if !wanted.is_empty() && (enough || sum.bytes > limit.bytes_max || wanted.len() >= limit.records_max) {
+            break;
+        }
+        wanted.push(meta.clone());
+    }
+    let next_at_unix_ns = metas.get(at + wanted.len()).map(|meta| meta.appended_at_unix_ns);
+    Plan::Read { file: Arc::clone(&segment.file), metas: wanted, next_at_unix_ns }
+}
+
+fn read(file: &dyn DiskFile, metas: Vec<Meta>, next_at_unix_ns: Option<u64>) -> Fetched {
+    let mut records = Vec::with_capacity(metas.len());
+    let mut damaged = None;
+    'all: for near in near_together(&metas) {
+        let (first, last) = (&metas[near.start], &metas[near.end - 1]);
+        let start = first.position;
+        let length = usize::try_from(last.position + u64::from(last.payload_bytes) - start).unwrap_or(usize::MAX);
+        let mut bytes = vec![0; length];
+        let whole = file.read_exact_at(&mut bytes, start).is_ok();
+        let bytes = Bytes::from(bytes);
+        for meta in &metas[near] {
+            let payload = match whole {
+                true => {
+                    let from = usize::try_from(meta.position - start).unwrap_or(usize::MAX);
+                    Some(bytes.slice(from..from + meta.payload_bytes as usize))
+                }
+                // One of them cannot be read; the others may.
+                false => crate::disk::segment::read_payload(file, meta).ok().map(Bytes::from),
+            };
+            match payload.filter(|payload| is_whole(meta, payload)) {
+                Some(payload) => records.push(record(meta, payload)),
+                None => {
+                    damaged = Some(meta);
+                    break 'all;
+                }
+            }
+        }
+    }
+    match (records.is_empty(), damaged) {
+        (true, Some(meta)) => {
+            let to = meta.mark.after(meta.items.into(), meta.payload_bytes.into());
+            Fetched::Lost { to, shares: meta.shares.clone() }
+        }
+        (_, Some(meta)) => Fetched::Records { records, next_at_unix_ns: Some(meta.appended_at_unix_ns) },
+        (_, None) => Fetched::Records { records, next_at_unix_ns },
+    }
+}
+
+/// Runs of records that one read of the file serves, without reading much in between.
+fn near_together(metas: &[Meta]) -> Vec<Range<usize>> {
+    const BETWEEN_BYTES_MAX: u64 = 16 << 10;
+    const RUN_BYTES_MAX: u64 = 8 << 20;
+    let mut runs: Vec<Range<usize>> = Vec::new();
+    for (index, meta) in metas.iter().enumerate() {
+        let end = meta.position + u64::from(meta.payload_bytes);
+        if let Some(run) = runs.last_mut() {
+            let (first, last) = (&metas[run.start], &metas[run.end - 1]);
+            let last_end = last.position + u64::from(last.payload_bytes);
+            let near = meta.position.checked_sub(last_end).is_some_and(|between| between <= BETWEEN_BYTES_MAX);
+            if near && end - first.position <= RUN_BYTES_MAX {
+                run.end = index + 1;
+                continue;
+            }
+        }
+        runs.push(index..index + 1);
+    }
+    runs
+}
+
+fn record(meta: &Meta, payload: Bytes) -> Record {
+    let mut record = Record::new(payload, meta.items);
+    record.offset = meta.mark.offset;
+    record.appended_at_unix_ns = meta.appended_at_unix_ns;
+    record.shares = meta.shares.clone();
+    record
+}
