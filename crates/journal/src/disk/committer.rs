@@ -212,8 +212,8 @@ impl Committer {
         self.finish();
     }
 
-    /// Writes the last image and syncs it: the next start reads nothing else.
-    fn finish(&mut self) {
+    /// Writes the last image and syncs it: the next start reads little else.
+    pub fn finish(&mut self) {
         self.shared.state.lock().image_due();
         self.step();
         if self.writer.leave_segment().is_err() {
@@ -221,7 +221,8 @@ impl Committer {
         }
     }
 
-    /// Writes what is queued as one group, and answers. `false`: there was nothing.
+    /// Writes what is queued as one group, and answers. `false`: there was nothing, or it cannot be written now and
+    /// nobody waits for it.
     pub fn step(&mut self) -> bool {
         let jobs = self.backing.take();
         let Some(mut step) = self.plan(jobs) else { return false };
@@ -241,9 +242,11 @@ impl Committer {
                 if step.image.is_some() || !step.outbox.is_empty() {
                     self.shared.state.lock().image_due();
                 }
+                let progress = !step.jobs.is_empty();
                 for job in step.jobs {
                     let _ = job.answer.send(Err(error.clone()));
                 }
+                return progress;
             }
         }
         true
@@ -288,8 +291,10 @@ impl Committer {
                 None => self.shared.state.lock().image(),
             };
             let bytes = group_bytes(Some(&image), &BTreeMap::new(), &step.appends);
-            let size = self.writer.new_segment_bytes(bytes);
-            let begun = self.make_room(size, bytes).and_then(|()| {
+            let size = self.writer.new_segment_bytes(&step.appends, bytes);
+            // Settlements alone are written down whatever the bound says: they are what makes room.
+            let room = if step.appends.is_empty() { Ok(()) } else { self.make_room(size, bytes) };
+            let begun = room.and_then(|()| {
                 self.writer.begin_segment(&image, size, step.now_unix_ns).map_err(|error| storage_error(&error))
             });
             step.image = Some(image);

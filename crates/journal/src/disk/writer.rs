@@ -85,8 +85,9 @@ impl Writer {
     }
 
     /// What a new segment that takes so many bytes will take of the disk.
-    pub(crate) fn new_segment_bytes(&self, bytes: u64) -> u64 {
-        self.segment_bytes.max(bytes + FILE_HEADER_BYTES).next_multiple_of(4096)
+    pub(crate) fn new_segment_bytes(&self, appends: &[Planned], bytes: u64) -> u64 {
+        let least = if appends.is_empty() { 64 << 10 } else { self.segment_bytes };
+        least.max(bytes + FILE_HEADER_BYTES).next_multiple_of(4096)
     }
 
     /// Leaves the active segment for a new one of `size` bytes that begins with the image.

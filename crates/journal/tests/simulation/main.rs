@@ -1,0 +1,175 @@
+//! The real journal over a simulated disk, by seeds: crashes that keep any part of what was not synced, writes that
+//! tear, disks that are full or broken, bits that flip.
+//!
+//! `CROSSFADE_SEEDS=N` runs more of them; a failure names its seed, and `CROSSFADE_SEED=N` runs that one alone.
+#![allow(clippy::unwrap_used, clippy::print_stderr, missing_docs)]
+
+mod disk;
+mod world;
+
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+use disk::{Crash, Faults};
+use journal::{Bucket, LagLimit, WhenFull};
+use world::{World, options};
+
+/// Runs a scenario over many seeds, and names the one that fails.
+fn check(scenario: fn(u64)) {
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let seeds = match number("CROSSFADE_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("CROSSFADE_SEEDS").unwrap_or(600),
+    };
+    for seed in seeds {
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| scenario(seed))) {
+            eprintln!("seed {seed} fails: run it alone with CROSSFADE_SEED={seed}");
+            resume_unwind(panic);
+        }
+    }
+}
+
+fn crash_kind(world: &mut World) -> Crash {
+    if world.rng.bool() { Crash::Kill } else { Crash::PowerCut }
+}
+
+/// Acts and crashes, several times, then reads everything.
+fn live_through(world: &mut World, faults: Faults) {
+    for _ in 0..world.rng.usize(1..6) {
+        world.disk.set_faults(faults);
+        for _ in 0..world.rng.usize(..150) {
+            world.act();
+        }
+        // The machine that comes back is in order.
+        world.disk.set_faults(Faults::default());
+        let how = crash_kind(world);
+        world.crash(how);
+    }
+    for _ in 0..20 {
+        world.act();
+    }
+    world.drain();
+}
+
+fn assert_nothing_is_lost(world: &World) {
+    for index in 0..world.readers.len() {
+        assert_eq!(world.dropped_items(index), 0, "reader {index}: {:?}", world.readers[index].lost);
+        assert_eq!(world.missing_items(index), 0, "reader {index}");
+    }
+}
+
+#[test]
+fn what_was_acknowledged_survives_kills_and_power_cuts() {
+    check(|seed| {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let mut world = World::new(seed, options(&mut rng, WhenFull::Refuse), None);
+        live_through(&mut world, Faults::default());
+        assert_nothing_is_lost(&world);
+    });
+}
+
+#[test]
+fn what_was_acknowledged_survives_disks_that_fail() {
+    check(|seed| {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let mut world = World::new(seed, options(&mut rng, WhenFull::Refuse), None);
+        live_through(&mut world, Faults { create: 100, write: 30, sync: 30, read: 0 });
+        assert_nothing_is_lost(&world);
+    });
+}
+
+#[test]
+fn a_journal_that_drops_its_oldest_counts_each_item() {
+    check(|seed| {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let mut options = options(&mut rng, WhenFull::DropOldest);
+        options.segment_bytes = Some(32 << 10);
+        options.size_bytes_max = 256 << 10;
+        let lag_max = rng.bool().then_some(LagLimit::Records(5));
+        let mut world = World::new(seed, options, lag_max);
+        live_through(&mut world, Faults::default());
+        for index in 0..world.readers.len() {
+            // What was dropped and not acknowledged counts as well: it was there.
+            assert!(world.dropped_items(index) >= world.missing_items(index), "reader {index}");
+        }
+    });
+}
+
+#[test]
+fn a_full_journal_refuses_and_loses_nothing() {
+    check(|seed| {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let mut options = options(&mut rng, WhenFull::Refuse);
+        options.segment_bytes = Some(32 << 10);
+        options.size_bytes_max = 192 << 10;
+        let mut world = World::new(seed, options, None);
+        live_through(&mut world, Faults::default());
+        assert_nothing_is_lost(&world);
+    });
+}
+
+#[test]
+fn what_is_too_old_leaves_and_is_counted() {
+    check(|seed| {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let mut options = options(&mut rng, WhenFull::Refuse);
+        options.segment_bytes = Some(32 << 10);
+        options.age_ns_max = Some(50_000_000);
+        let mut world = World::new(seed, options, None);
+        for _ in 0..10 {
+            for _ in 0..40 {
+                world.act();
+            }
+            world.expire();
+            world.check_books();
+        }
+        world.drain();
+        for index in 0..world.readers.len() {
+            assert_eq!(world.dropped_items(index), world.missing_items(index), "reader {index}");
+            assert!(world.readers[index].lost.keys().all(|cause| *cause == Bucket::EXPIRED));
+        }
+    });
+}
+
+#[test]
+fn a_flipped_bit_costs_one_append_and_is_counted() {
+    check(|seed| {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let mut world = World::new(seed, options(&mut rng, WhenFull::Refuse), None);
+        for _ in 0..200 {
+            world.act();
+        }
+        world.stop();
+        let flipped = world.disk.flip_a_bit();
+        world.start();
+        world.drain();
+        for index in 0..world.readers.len() {
+            let (dropped, missing) = (world.dropped_items(index), world.missing_items(index));
+            assert_eq!(dropped, missing, "reader {index}: every item that is missing is counted, {flipped:?}");
+            assert!(missing < 20, "reader {index}: one append, {flipped:?}");
+        }
+    });
+}
+
+#[test]
+fn whatever_is_damaged_the_rest_is_read_and_the_books_balance() {
+    check(|seed| {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let mut world = World::new(seed, options(&mut rng, WhenFull::Refuse), None);
+        for _ in 0..3 {
+            for _ in 0..80 {
+                world.act();
+            }
+            world.stop();
+            for _ in 0..rng.usize(..8) {
+                world.disk.flip_a_bit();
+            }
+            if rng.bool() {
+                world.disk.truncate_a_file();
+            }
+            world.forget_what_was_kept();
+            world.start();
+            world.check_books();
+        }
+        world.drain();
+    });
+}
