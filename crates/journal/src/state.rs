@@ -52,7 +52,15 @@ impl State {
             let stream = account.stream.index();
             streams[stream].cursors.push(CursorState::new(account, Standing::Detached));
         }
-        State { limits, retained_bytes: 0, closed: false, streams, next_cursor: image.next_cursor, now_unix_ns: 0, outbox }
+        State {
+            limits,
+            retained_bytes: 0,
+            closed: false,
+            streams,
+            next_cursor: image.next_cursor,
+            now_unix_ns: 0,
+            outbox,
+        }
     }
 
     /// Streams reach back to these places; what cursors had not settled before is gone.
@@ -281,7 +289,8 @@ impl State {
             let stream = &mut self.streams[id.index()];
             for index in 0..stream.cursors.len() {
                 while stream.cursors[index].exceeds(stream.lag(index), added) && stream.overwrite_next(index).is_some()
-                {}
+                {
+                }
             }
             self.retained_bytes -= stream.trim();
         }
@@ -388,9 +397,9 @@ impl State {
 
     pub(crate) fn is_drained(&self) -> bool {
         let open = |cursor: &&CursorState| cursor.standing == Standing::Open && cursor.hold == Hold::Keep;
-        self.streams.iter().all(|stream| {
-            stream.cursors.iter().filter(open).all(|cursor| cursor.lag(stream.end()).records == 0)
-        })
+        self.streams
+            .iter()
+            .all(|stream| stream.cursors.iter().filter(open).all(|cursor| cursor.lag(stream.end()).records == 0))
     }
 
     pub(crate) fn lag(&self, stream: StreamId, index: usize) -> Lag {

@@ -415,7 +415,8 @@ impl CursorState {
         self.skip_settled();
         while self.next.offset < to.offset {
             // What was settled before is not lost: what is lost ends where it begins.
-            let stop = self.skips.front().map_or(to, |span| if span.start.offset < to.offset { span.start } else { to });
+            let stop =
+                self.skips.front().map_or(to, |span| if span.start.offset < to.offset { span.start } else { to });
             let span = Span { start: self.next, end: stop };
             lost_items += span.lag().items;
             note.runs.add(span);

@@ -57,7 +57,9 @@ impl World {
         let readers = (0..4).map(|index| {
             let (name, stream) = (format!("cursor-{index}"), index / 2);
             let lag_max = if index == 0 { lag_max } else { None };
-            let cursor = journal.open_cursor(streams[stream], &name, CursorOptions { lag_max, ..CursorOptions::default() }).unwrap();
+            let cursor = journal
+                .open_cursor(streams[stream], &name, CursorOptions { lag_max, ..CursorOptions::default() })
+                .unwrap();
             let (held, seen, lost) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
             Reader { stream, cursor: Some(cursor), name, held, seen, lost, settled_items: 0 }
         });

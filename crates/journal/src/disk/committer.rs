@@ -21,7 +21,7 @@ use crate::log::{AppendError, Shared, StreamId, WhenFull};
 use crate::mark::Mark;
 use crate::record::{Offset, Record, Shares};
 use crate::state::{Outbox, State, by_stream};
-use crate::stream::Standing;
+use crate::stream::{CursorState, Standing, Stream};
 
 /// What may wait to be written, in bytes. Beyond it appends are refused: the disk is slower than what arrives.
 const QUEUE_BYTES_MAX: u64 = 64 << 20;
@@ -255,7 +255,7 @@ impl Committer {
     /// Admits jobs and gives their records places; takes the outbox.
     fn plan(&mut self, jobs: Vec<Job>) -> Option<Step> {
         let mut state = self.shared.state.lock();
-        let mut ends: Vec<Mark> = state.streams.iter().map(|stream| stream.end()).collect();
+        let mut ends: Vec<Mark> = state.streams.iter().map(Stream::end).collect();
         let mut before = BTreeMap::<StreamId, Lag>::new();
         let (mut admitted, mut appends) = (Vec::with_capacity(jobs.len()), Vec::with_capacity(jobs.len()));
         for mut job in jobs {
@@ -324,8 +324,11 @@ impl Committer {
     }
 
     fn publish(&mut self, step: Step) {
-        let writes: Vec<Vec<(StreamId, Record)>> =
-            step.appends.into_iter().map(|planned| planned.records.into_iter().map(|(s, _, r)| (s, r)).collect()).collect();
+        let writes: Vec<Vec<(StreamId, Record)>> = step
+            .appends
+            .into_iter()
+            .map(|planned| planned.records.into_iter().map(|(s, _, r)| (s, r)).collect())
+            .collect();
         let lagging = {
             let mut state = self.shared.state.lock();
             for writes in writes {
@@ -360,7 +363,9 @@ fn place(ends: &mut Vec<Mark>, writes: Vec<(StreamId, Record)>) -> Vec<(StreamId
 
 fn storage_error(error: &std::io::Error) -> AppendError {
     let cause = match error.kind() {
-        std::io::ErrorKind::StorageFull => "the disk is full: free some space, or set a smaller `retention.size`".into(),
+        std::io::ErrorKind::StorageFull => {
+            "the disk is full: free some space, or set a smaller `retention.size`".into()
+        }
         std::io::ErrorKind::ReadOnlyFilesystem => "the file system of the journal is read-only: remount it".into(),
         _ => format!("the journal cannot be written: {error}"),
     };
@@ -412,9 +417,7 @@ impl Committer {
         let state = self.shared.state.lock();
         state.streams.iter().enumerate().any(|(index, stream)| {
             let end = next.map_or(stream.end(), |next| next.first(index)).offset;
-            let waited_for = |cursor: &&crate::stream::CursorState| {
-                cursor.standing == Standing::Open && cursor.hold == Hold::Keep
-            };
+            let waited_for = |cursor: &&CursorState| cursor.standing == Standing::Open && cursor.hold == Hold::Keep;
             stream.cursors.iter().filter(waited_for).any(|cursor| cursor.account.place.low.offset < end)
         })
     }
@@ -494,7 +497,8 @@ fn shares_between(metas: &[Meta], from: Offset, to: Offset) -> Shares {
             *sums.entry(share.label).or_insert(0u64) += u64::from(share.items);
         }
     }
-    let shares = sums.into_iter().map(|(label, items)| Share { label, items: u32::try_from(items).unwrap_or(u32::MAX) });
+    let shares =
+        sums.into_iter().map(|(label, items)| Share { label, items: u32::try_from(items).unwrap_or(u32::MAX) });
     Shares::new(&shares.collect::<Vec<_>>())
 }
 

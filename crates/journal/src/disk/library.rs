@@ -51,9 +51,15 @@ struct Shelf {
 /// What a reader gets.
 #[derive(Debug)]
 pub(crate) enum Fetched {
-    Records { records: Vec<Record>, next_at_unix_ns: Option<u64> },
+    Records {
+        records: Vec<Record>,
+        next_at_unix_ns: Option<u64>,
+    },
     /// Nothing before `to` can be read.
-    Lost { to: Mark, shares: Shares },
+    Lost {
+        to: Mark,
+        shares: Shares,
+    },
 }
 
 /// Where the next records are.
@@ -152,6 +158,15 @@ impl Shelf {
         }
     }
 
+    /// The index of a segment, if it was kept; it is kept longer then.
+    fn recall(&mut self, id: SegmentId) -> Option<Arc<Index>> {
+        let at = self.indexes.iter().position(|(other, _)| *other == id)?;
+        let kept = self.indexes.remove(at)?;
+        let index = Arc::clone(&kept.1);
+        self.indexes.push_back(kept);
+        Some(index)
+    }
+
     /// The segment that holds a place, if it is not older than all of them.
     fn holding(&self, stream: usize, from: Offset) -> Option<usize> {
         let after = self.segments.partition_point(|segment| segment.first(stream).offset <= from);
@@ -166,41 +181,37 @@ impl Library {
     pub(crate) fn fetch(&self, stream: StreamId, from: Offset, to: Mark, limit: ReadLimit) -> Fetched {
         match self.plan(stream.index(), from, to, limit) {
             Plan::Lost { to } => Fetched::Lost { to, shares: Shares::default() },
-            Plan::Read { file, metas, next_at_unix_ns } => read(&*file, metas, next_at_unix_ns),
+            Plan::Read { file, metas, next_at_unix_ns } => read(&*file, &metas, next_at_unix_ns),
         }
     }
 
     fn plan(&self, stream: usize, from: Offset, to: Mark, limit: ReadLimit) -> Plan {
-        loop {
-            let (segment, next_first) = {
-                let mut shelf = self.shelf.lock();
-                let Some(at) = shelf.holding(stream, from) else {
-                    let oldest = shelf.segments.front().map(|oldest| oldest.first(stream));
-                    return Plan::Lost { to: oldest.filter(|first| first.offset < to.offset).unwrap_or(to) };
-                };
-                let next_first = shelf.segments.get(at + 1).map_or(to, |next| next.first(stream));
-                let segment = shelf.segments[at].clone();
-                let active = shelf.active.as_ref().filter(|_| at + 1 == shelf.segments.len());
-                let kept = shelf.indexes.iter().find(|(id, _)| *id == segment.id).map(|(_, index)| Arc::clone(index));
-                if let Some(index) = active.or(kept.as_deref()) {
-                    return choose(index.stream(stream), &segment, from, to, next_first, limit);
-                }
-                if let Some(kept) = kept {
-                    shelf.remember(segment.id, kept);
-                }
-                (segment, next_first)
+        let (segment, next_first) = {
+            let mut shelf = self.shelf.lock();
+            let Some(at) = shelf.holding(stream, from) else {
+                let oldest = shelf.segments.front().map(|oldest| oldest.first(stream));
+                return Plan::Lost { to: oldest.filter(|first| first.offset < to.offset).unwrap_or(to) };
             };
-            // Without the lock: writers and other readers go on meanwhile.
-            let index = Index::load(&*segment.file, segment.id, segment.length);
-            let plan = choose(index.stream(stream), &segment, from, to, next_first, limit);
-            self.shelf.lock().remember(segment.id, index);
-            return plan;
-        }
+            let next_first = shelf.segments.get(at + 1).map_or(to, |next| next.first(stream));
+            let segment = shelf.segments[at].clone();
+            if let Some(active) = shelf.active.as_ref().filter(|_| at + 1 == shelf.segments.len()) {
+                return choose(active.stream(stream), &segment, from, to, next_first, limit);
+            }
+            if let Some(index) = shelf.recall(segment.id) {
+                return choose(index.stream(stream), &segment, from, to, next_first, limit);
+            }
+            (segment, next_first)
+        };
+        // Without the lock: writers and other readers go on meanwhile.
+        let index = Index::load(&*segment.file, segment.id, segment.length);
+        let plan = choose(index.stream(stream), &segment, from, to, next_first, limit);
+        self.shelf.lock().remember(segment.id, index);
+        plan
     }
 
     /// The records of a segment that is not written any more.
     pub(crate) fn index(&self, segment: &Segment) -> Arc<Index> {
-        let kept = self.shelf.lock().indexes.iter().find(|(id, _)| *id == segment.id).map(|(_, i)| Arc::clone(i));
+        let kept = self.shelf.lock().recall(segment.id);
         kept.unwrap_or_else(|| Index::load(&*segment.file, segment.id, segment.length))
     }
 
@@ -264,10 +275,10 @@ fn choose(metas: &[Meta], segment: &Segment, from: Offset, to: Mark, next_first:
     Plan::Read { file: Arc::clone(&segment.file), metas: wanted, next_at_unix_ns }
 }
 
-fn read(file: &dyn DiskFile, metas: Vec<Meta>, next_at_unix_ns: Option<u64>) -> Fetched {
+fn read(file: &dyn DiskFile, metas: &[Meta], next_at_unix_ns: Option<u64>) -> Fetched {
     let mut records = Vec::with_capacity(metas.len());
     let mut damaged = None;
-    'all: for near in near_together(&metas) {
+    'all: for near in near_together(metas) {
         let (first, last) = (&metas[near.start], &metas[near.end - 1]);
         let start = first.position;
         let length = usize::try_from(last.position + u64::from(last.payload_bytes) - start).unwrap_or(usize::MAX);

@@ -213,7 +213,8 @@ fn torn_at(segment: &Segment, entries: &Entries, damage: &[(u64, u64)]) -> Optio
     let group = entries.last()?.0.group;
     let gap = damage.iter().map(|(from, _)| *from).find(|from| *from >= group);
     let last = entries.iter().filter(|(header, _)| header.position >= group);
-    let broken = last.filter(|(_, entry)| !payloads_are_whole(segment, entry)).map(|(header, _)| header.position).next();
+    let broken =
+        last.filter(|(_, entry)| !payloads_are_whole(segment, entry)).map(|(header, _)| header.position).next();
     gap.into_iter().chain(broken).min()
 }
 

@@ -150,16 +150,16 @@ impl Writer {
         // Entries that are acknowledged without a sync stand for themselves: none vanishes with another unnoticed.
         let grouped = self.sync == Sync::OnFsync;
         if let Some(image) = group.image {
-            sheet.add(Kind::Image, image_head(image), Vec::new(), grouped);
+            sheet.add(Kind::Image, &image_head(image), Vec::new(), grouped);
         } else if !group.notes.is_empty() {
             let notes = group.notes.iter().map(|((_, cursor), note)| (*cursor, note));
-            sheet.add(Kind::Settle, settle_head(notes), Vec::new(), grouped);
+            sheet.add(Kind::Settle, &settle_head(notes), Vec::new(), grouped);
         }
         let mut metas = Vec::new();
         for planned in group.appends {
             let (mut added, bodies) = plan_bodies(planned);
             let head = append_head(&added);
-            let body = sheet.add(Kind::Append, head, bodies, grouped);
+            let body = sheet.add(Kind::Append, &head, bodies, grouped);
             added.iter_mut().for_each(|meta| meta.position += body);
             metas.append(&mut added);
         }
@@ -185,9 +185,10 @@ pub(crate) fn group_bytes(
 ) -> u64 {
     let front = (ENTRY_HEADER_BYTES as u64) + ALIGN_BYTES;
     let image = image.map_or(0, |image| image_head(image).len() as u64 + front);
-    let appends = appends.iter().flat_map(|planned| &planned.records).map(|(_, _, record)| {
-        front + 80 + 8 * record.shares.as_slice().len() as u64 + record.payload.len() as u64
-    });
+    let appends = appends
+        .iter()
+        .flat_map(|planned| &planned.records)
+        .map(|(_, _, record)| front + 80 + 8 * record.shares.as_slice().len() as u64 + record.payload.len() as u64);
     image + front + notes.values().map(Note::size_bytes).sum::<u64>() + appends.sum::<u64>()
 }
 
@@ -201,14 +202,14 @@ struct Sheet {
 
 impl Sheet {
     /// Adds an entry and returns where its body begins.
-    fn add(&mut self, kind: Kind, head: Vec<u8>, bodies: Vec<Bytes>, grouped: bool) -> u64 {
+    fn add(&mut self, kind: Kind, head: &[u8], bodies: Vec<Bytes>, grouped: bool) -> u64 {
         let position = self.end;
         let group = if grouped { self.start } else { position };
         let body_bytes: usize = bodies.iter().map(Bytes::len).sum();
         let body_bytes = u32::try_from(body_bytes).unwrap_or(u32::MAX);
         let header =
             EntryHeader { kind, segment: self.segment, position, group, head_bytes: 0, body_bytes, head_crc: 0 };
-        let front = header.encode(&head);
+        let front = header.encode(head);
         let body = position + front.len() as u64;
         let unpadded = body + u64::from(body_bytes);
         self.end = unpadded.next_multiple_of(ALIGN_BYTES);
