@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::authentication::Authentication;
 use crate::metrics::Metrics;
 use crate::receiver::{Running, StartError};
 use crate::stop::Stop;
@@ -37,6 +38,11 @@ pub struct ExtensionContext {
 
 /// Runs beside the pipelines: it starts before them and stops after them.
 pub trait Extension: Send {
+    /// What it knows of credentials, for the components whose `auth` names it.
+    fn authentication(&self) -> Authentication {
+        Authentication::default()
+    }
+
     /// Binds and begins.
     fn start(
         self: Box<Self>,

@@ -24,6 +24,7 @@
 //! # let _ = (Nothing, Metrics::default());
 //! ```
 
+mod authentication;
 pub mod clock;
 mod connector;
 mod exporter;
@@ -36,6 +37,7 @@ mod receiver;
 mod registry;
 mod stop;
 
+pub use authentication::{Authentication, Authenticators, Listing};
 pub use connector::{Connector, Outputs};
 pub use exporter::{
     BuiltExporter, Cause, Delivery, Encoded, Exporter, ExporterContext, Failure, Order, Outcome, Rejection, Request,

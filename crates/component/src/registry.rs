@@ -3,6 +3,7 @@
 use config::{ComponentId, Section};
 use otlp::Signal;
 
+use crate::authentication::Authenticators;
 use crate::connector::Connector;
 use crate::exporter::BuiltExporter;
 use crate::extension::Extension;
@@ -14,6 +15,16 @@ use crate::receiver::Receiver;
 pub struct BuildContext<'a> {
     /// The component's id.
     pub id: &'a ComponentId,
+    /// What its `auth` may name. Extensions are built first and find none here.
+    pub authenticators: &'a Authenticators,
+}
+
+impl<'a> BuildContext<'a> {
+    /// Of a component beside no extension.
+    pub fn alone(id: &'a ComponentId) -> BuildContext<'a> {
+        static NONE: Authenticators = Authenticators::none();
+        BuildContext { id, authenticators: &NONE }
+    }
 }
 
 macro_rules! factory {

@@ -81,19 +81,7 @@ const UNBUILT: [(&str, &[&str]); 5] = [
     ),
     (
         "extension",
-        &[
-            "basicauth",
-            "bearertokenauth",
-            "bearer_token_auth",
-            "file_storage",
-            "filestorage",
-            "headers_setter",
-            "oauth2client",
-            "oidc",
-            "opamp",
-            "pprof",
-            "zpages",
-        ],
+        &["file_storage", "filestorage", "headers_setter", "oauth2client", "oidc", "opamp", "pprof", "zpages"],
     ),
 ];
 

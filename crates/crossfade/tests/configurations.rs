@@ -108,6 +108,72 @@ service:
     }
 }
 
+/// What `check` says of the `auth` of an exporter and of a receiver beside these extensions, one line for each error.
+fn complaints_of_auth(extensions: &str, listed: &str, exporter: &str, receiver: &str) -> Vec<String> {
+    let scratch = tempfile::tempdir().unwrap();
+    let file = scratch.path().join("c.yaml");
+    let text = format!(
+        "extensions: {extensions}
+receivers: {{otlp: {{protocols: {{http: {{auth: {{authenticator: {receiver}}}}}}}}}}}
+exporters: {{otlp: {{endpoint: 'localhost:1', auth: {{authenticator: {exporter}}}}}}}
+service: {{extensions: [{listed}], pipelines: {{logs: {{receivers: [otlp], exporters: [otlp]}}}}}}
+"
+    );
+    fs::write(&file, text).unwrap();
+    let said = complaint(&file).unwrap_or_default();
+    let lines = said.lines().map(str::trim);
+    lines.filter(|line| line.starts_with("error: ") || line.starts_with("= help")).map(str::to_owned).collect()
+}
+
+#[test]
+fn an_authenticator_that_does_not_fit_is_told_why() {
+    const BOTH: &str = "{bearertokenauth: {token: t}, basicauth/in: {htpasswd: {inline: 'a:b'}}, basicauth/out: \
+                        {client_auth: {username: a, password: b}}, health_check: }";
+    let exporter = "error: exporters.otlp.auth.authenticator:";
+    let receiver = "error: receivers.otlp.protocols.http.auth.authenticator:";
+    let check = |listed: &str, named: [&str; 2], expected: &[String]| {
+        assert_eq!(complaints_of_auth(BOTH, listed, named[0], named[1]), expected, "[{listed}] {named:?}");
+    };
+    let all = "bearertokenauth, basicauth/in, basicauth/out, health_check";
+    check(all, ["bearertokenauth", "bearertokenauth"], &[]);
+    check(all, ["basicauth/out", "basicauth/in"], &[]);
+    check(
+        all,
+        ["basicauth/in", "basicauth/out"],
+        &[
+            format!("{receiver} `basicauth/out` does not say who may send"),
+            "= help: it is for exporters, as it holds what a client shows".to_owned(),
+            format!("{exporter} `basicauth/in` has nothing that a client could show"),
+            "= help: it is for receivers, as it says who may send".to_owned(),
+        ],
+    );
+    check(
+        all,
+        ["health_check", "basicauth/im"],
+        &[
+            format!("{receiver} `basicauth/im` is not among the configuration's extensions"),
+            "= help: did you mean `basicauth/in`?".to_owned(),
+            format!("{exporter} `health_check` has nothing that a client could show"),
+            "= help: it is no authenticator".to_owned(),
+        ],
+    );
+    check(
+        "basicauth/in",
+        ["basicauth/out", "basicauth/in"],
+        &[
+            format!("{exporter} `basicauth/out` is configured and does not run"),
+            "= help: name it in `service.extensions`".to_owned(),
+        ],
+    );
+}
+
+#[test]
+fn an_authenticator_that_is_wrong_itself_is_complained_of_once() {
+    let said = complaints_of_auth("{basicauth: {}}", "basicauth", "basicauth", "basicauth");
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert!(said[0].starts_with("error: extensions.basicauth: expected `htpasswd`"), "{said:?}");
+}
+
 #[test]
 fn a_secret_never_reaches_the_terminal() {
     let scratch = tempfile::tempdir().unwrap();

@@ -25,7 +25,7 @@ fn exporter(kind: &str, yaml: &str) -> Arc<dyn Exporter> {
     let mut diagnostics = Diagnostics::new();
     let build = registry.exporter(kind).expect("known").build;
     let section = Section::open(&loaded.root, "exporters.bench", &mut diagnostics);
-    let built = section.read(|section| build(section, &BuildContext { id: &id }));
+    let built = section.read(|section| build(section, &BuildContext::alone(&id)));
     diagnostics.finish_with(built).expect("valid").0.exporter
 }
 

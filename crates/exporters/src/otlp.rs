@@ -33,11 +33,12 @@ struct OtlpExporter {
     timeout: Duration,
 }
 
-fn build(section: &mut Section<'_>, _: &BuildContext<'_>) -> Option<BuiltExporter> {
+fn build(section: &mut Section<'_>, context: &BuildContext<'_>) -> Option<BuiltExporter> {
     let shape = Shape::read(section);
     let timeout = shape.timeout.unwrap_or(TIMEOUT_DEFAULT);
     let delivery = delivery(section, timeout, Order::Any);
-    let settings = configured::grpc_client(&shape, section)?;
+    let credentials = context.authenticators.credentials(shape.auth.as_ref(), section);
+    let settings = configured::grpc_client(&shape, credentials, section)?;
     let client = GrpcClient::new(settings).map_err(|error| section.fail(error.to_string())).ok()?;
     let compression = shape.compression.unwrap_or(Compression::Gzip);
     let coding = configured::coding(compression, None).map_or(Coding::Identity, |(coding, _)| coding);

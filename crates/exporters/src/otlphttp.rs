@@ -47,7 +47,7 @@ struct OtlpHttpExporter {
     headers: HeaderMap,
 }
 
-fn build(section: &mut Section<'_>, _: &BuildContext<'_>) -> Option<BuiltExporter> {
+fn build(section: &mut Section<'_>, context: &BuildContext<'_>) -> Option<BuiltExporter> {
     let own = [("traces_endpoint", "/v1/traces"), ("metrics_endpoint", "/v1/metrics"), ("logs_endpoint", "/v1/logs")];
     let own = own.map(|(key, path)| (own_url(section, key), path));
     let encodings = [("proto", Encoding::Proto), ("json", Encoding::Json)];
@@ -64,7 +64,8 @@ fn build(section: &mut Section<'_>, _: &BuildContext<'_>) -> Option<BuiltExporte
     let compression = shape.compression.unwrap_or(Compression::Gzip);
     let (coding, level) =
         configured::coding(compression, shape.compression_level).unwrap_or((Coding::Identity, Level::Fast));
-    let mut settings = configured::http_client(&shape, section)?;
+    let credentials = context.authenticators.credentials(shape.auth.as_ref(), section);
+    let mut settings = configured::http_client(&shape, credentials, section)?;
     // The pipeline's own timeout covers the attempt.
     settings.timeout = None;
     let client = HttpClient::new(settings).map_err(|error| section.error("tls", error.to_string())).ok()?;
@@ -160,6 +161,7 @@ pub(crate) fn unanswered(error: &HttpError) -> Outcome {
         HttpError::Url { .. } => Outcome::reject("wrong_url", error.to_string()),
         HttpError::Redirect { .. } => Outcome::reject("redirect", error.to_string()),
         HttpError::TimedOut { .. } => Outcome::retry("timeout", error.to_string()),
+        HttpError::Credentials { .. } => Outcome::retry("no_credentials", error.to_string()),
         _ => Outcome::retry("unreachable", error.to_string()),
     }
 }

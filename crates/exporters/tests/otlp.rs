@@ -4,14 +4,18 @@
 
 mod support;
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use auth::{BearerTokens, Credentials, CredentialsError, Secret};
 use bytes::Bytes;
-use component::Outcome;
-use http::{HeaderMap, StatusCode};
+use component::{Authentication, Authenticators, Listing, Outcome};
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use otlp::response::ExportResponse;
 use otlp::{ContentEncoding, Signal};
-use support::{Answer, Backend, errors, exporter, header, logs, said, send};
+use parking_lot::Mutex;
+use support::{Answer, Backend, built_beside, errors, exporter, header, logs, said, send};
 use transport::coding::{Coding, Level, compress, decompress};
 use transport::grpc::{Code, Status};
 
@@ -39,6 +43,49 @@ async fn grpc_sends_the_bytes_as_they_are_to_the_signal_s_method() {
     assert_eq!(got.path, "/opentelemetry.proto.collector.logs.v1.LogsService/Export");
     assert_eq!((got.payload, got.frame), (logs(3).bytes().clone(), None));
     assert_eq!((&got.headers["x-team"], &got.headers["auth"]), (&"a".parse().unwrap(), &"sesame".parse().unwrap()));
+}
+
+/// Credentials that have to be fetched first.
+#[derive(Debug, Default)]
+struct Fetched(Mutex<Option<&'static str>>);
+
+impl Credentials for Fetched {
+    fn field(&self) -> Result<(HeaderName, HeaderValue), CredentialsError> {
+        let value = self.0.lock().ok_or_else(|| CredentialsError::NotYet("the server is down".to_owned()))?;
+        Ok((AUTHORIZATION, HeaderValue::from_static(value)))
+    }
+}
+
+#[tokio::test]
+async fn credentials_are_shown_to_the_backend_and_waited_for() {
+    let fetched = Arc::new(Fetched::default());
+    let mut authenticators = Authenticators::none();
+    let authentication = Authentication { server: None, client: Some(fetched.clone()) };
+    authenticators.add("pass/one".parse().unwrap(), Listing::Listed, Some(authentication));
+    let backend = Backend::start(TAKEN).await;
+    let auth = "auth: {authenticator: pass/one}";
+    let exporters = [("otlp", grpc_yaml(&backend, auth)), ("otlphttp", http_yaml(&backend, auth))];
+    let [grpc, http] = exporters.map(|(id, yaml)| built_beside(&authenticators, id, &yaml).unwrap());
+    // Nothing is sent without them: the backend would refuse it for good.
+    assert_eq!(said(&send(&grpc, &logs(1)).await), "retry: grpc_unavailable");
+    assert_eq!(said(&send(&http, &logs(1)).await), "retry: no_credentials");
+    assert!(backend.got().is_empty());
+    *fetched.0.lock() = Some("Bearer one");
+    assert_eq!(said(&send(&grpc, &logs(1)).await), "delivered");
+    backend.set(self::http(200, HeaderMap::new(), ""));
+    assert_eq!(said(&send(&http, &logs(1)).await), "delivered");
+    assert!(backend.got().iter().all(|got| got.headers["authorization"] == "Bearer one"));
+}
+
+#[test]
+fn an_authenticator_that_only_says_who_may_send_is_none_for_an_exporter() {
+    let mut authenticators = Authenticators::none();
+    let tokens = BearerTokens::new(&[Secret::new("token")]).unwrap();
+    let server = Authentication { server: Some(Arc::new(tokens)), client: None };
+    authenticators.add("guard".parse().unwrap(), Listing::Listed, Some(server));
+    let errors = built_beside(&authenticators, "otlp", "endpoint: localhost:1\nauth: {authenticator: guard}");
+    let errors = errors.err().unwrap();
+    assert!(errors.contains("`guard` has nothing that a client could show (test.yaml:2:23)"), "{errors}");
 }
 
 #[tokio::test]

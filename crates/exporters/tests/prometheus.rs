@@ -282,7 +282,7 @@ fn check_errors(options: &str, expected: &[&str]) {
 #[test]
 fn what_makes_no_sense_is_refused() {
     check_errors("{}", &["endpoint: is required: expected an address such as `localhost:8889`"]);
-    check_errors("endpoint: localhost:1\nauth: {authenticator: basicauth}", &["auth", "not built yet"]);
+    check_errors("endpoint: localhost:1\nauth: {authenticator: basicauth}", &["auth", "among the configuration's"]);
     check_errors("endpoint: localhost:1\ncors: {allowed_origins: ['*']}", &["cors", "not built yet"]);
     check_errors("endpoint: localhost:1\nmetric_expiration: 0s", &["metric_expiration"]);
     check_errors("endpoint: localhost:1\nmax_series: 0", &["max_series"]);

@@ -349,7 +349,7 @@ fn what_makes_no_sense_is_refused() {
         &with("sending_queue: {queue_size: 5}\nremote_write_queue: {queue_size: 7}"),
         &["`queue_size` is given in `sending_queue`, too"],
     );
-    check_errors(&with("auth: {authenticator: sigv4auth}"), &["auth", "not built yet"]);
+    check_errors(&with("auth: {authenticator: sigv4auth}"), &["auth", "is not among the configuration's extensions"]);
     check_errors(&with("external_label: {a: b}"), &["did you mean `external_labels`?"]);
 }
 

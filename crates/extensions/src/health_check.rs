@@ -43,7 +43,7 @@ struct Bodies {
     unhealthy: String,
 }
 
-fn build(section: &mut Section<'_>, _: &BuildContext<'_>) -> Option<Box<dyn Extension>> {
+fn build(section: &mut Section<'_>, context: &BuildContext<'_>) -> Option<Box<dyn Extension>> {
     let path = section.get("path").string().ensure("a path that starts with `/`", |path| path.starts_with('/'));
     let path = path.or("/".to_owned());
     let bodies = section.child_if_present("response_body", |body| Bodies {
@@ -58,7 +58,8 @@ fn build(section: &mut Section<'_>, _: &BuildContext<'_>) -> Option<Box<dyn Exte
     if shape.cors.is_some() {
         section.error("cors", "not built yet: cross-origin requests to `health_check`");
     }
-    let (mut server, _) = configured::http_server(&shape, section);
+    let authenticator = context.authenticators.authenticator(shape.auth.as_ref(), section);
+    let (mut server, _) = configured::http_server(&shape, authenticator, section);
     server.connections_max = CONNECTIONS_MAX;
     let endpoint = shape.endpoint.as_ref().map(|named| configured::endpoint(&named.value));
     let endpoint = endpoint.unwrap_or_else(|| Endpoint::Tcp { host: "localhost".to_owned(), port: PORT });

@@ -12,13 +12,16 @@
 //! let id = "health_check".parse().unwrap();
 //! let build = registry.extension("health_check").unwrap().build;
 //! let built = config::Section::open(&loaded.root, "extensions.health_check", &mut diagnostics)
-//!     .read(|section| build(section, &BuildContext { id: &id }));
+//!     .read(|section| build(section, &BuildContext::alone(&id)));
 //! assert!(built.is_some() && !diagnostics.has_errors());
 //! ```
 
+mod authenticator;
+mod basicauth;
+mod bearertokenauth;
 mod health_check;
 
 /// Registers every extension of this crate.
 pub fn register(registry: &mut component::Registry) {
-    registry.extensions.push(health_check::FACTORY);
+    registry.extensions.extend([health_check::FACTORY, basicauth::FACTORY, bearertokenauth::FACTORY]);
 }

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use component::{
-    BuildContext, BuiltExporter, BuiltProcessor, Connector, Delivery, Exporter, Extension, Order, Receiver, Registry,
+    Authenticators, BuildContext, BuiltExporter, BuiltProcessor, Connector, Delivery, Exporter, Extension, Listing,
+    Order, Receiver, Registry,
 };
 use config::shapes::{Retry, SendingQueue};
 use config::{ComponentId, Diagnostic, Diagnostics, Node, Path, Section, Spanned, nearest};
@@ -61,7 +62,7 @@ impl Graph {
         let admin = root.child("admin", service::read_admin);
         service::refuse_unbuilt(&mut root);
         let defined = Roles::read(&mut root);
-        let graph = Builder { registry, diagnostics: root.diagnostics() }.graph(service, &defined, journal, admin);
+        let graph = Builder::new(registry, root.diagnostics()).graph(service, &defined, journal, admin);
         root.finish();
         (!diagnostics.has_errors()).then_some(graph).flatten()
     }
@@ -144,9 +145,14 @@ type Built<T> = BTreeMap<ComponentId, T>;
 struct Builder<'a> {
     registry: &'a Registry,
     diagnostics: &'a mut Diagnostics,
+    authenticators: Authenticators,
 }
 
-impl Builder<'_> {
+impl<'a> Builder<'a> {
+    fn new(registry: &'a Registry, diagnostics: &'a mut Diagnostics) -> Builder<'a> {
+        Builder { registry, diagnostics, authenticators: Authenticators::none() }
+    }
+
     fn graph(
         &mut self,
         service: ServiceSettings,
@@ -155,11 +161,13 @@ impl Builder<'_> {
         admin: Option<Serving>,
     ) -> Option<Graph> {
         let registry = self.registry;
+        // Extensions first: the others may name them as authenticators.
+        let extensions = self.role(EXTENSION, &defined.extensions, |kind| registry.extension(kind).map(|f| f.build));
+        self.authenticators = authenticators(&extensions, &service.extensions);
         let receivers = self.role(RECEIVER, &defined.receivers, |kind| registry.receiver(kind).map(|f| f.build));
         let processors = self.role(PROCESSOR, &defined.processors, |kind| registry.processor(kind).map(|f| f.build));
         let exporters = self.role(EXPORTER, &defined.exporters, |kind| registry.exporter(kind).map(|f| f.build));
         let connectors = self.role(CONNECTOR, &defined.connectors, |kind| registry.connector(kind).map(|f| f.build));
-        let extensions = self.role(EXTENSION, &defined.extensions, |kind| registry.extension(kind).map(|f| f.build));
         let known = Known {
             receivers: receivers.keys().chain(connectors.keys()).cloned().collect(),
             processors: processors.keys().cloned().collect(),
@@ -205,7 +213,10 @@ impl Builder<'_> {
                 }
             };
             let value = match factory(&id.kind) {
-                Some(build) => build_one(&id, (name, node), path, self.diagnostics, build),
+                Some(build) => {
+                    let context = BuildContext { id: &id, authenticators: &self.authenticators };
+                    build_one(&context, (name, node), path, self.diagnostics, build)
+                }
                 None => {
                     self.unknown_kind(role, &id.kind, path, name);
                     None
@@ -371,8 +382,19 @@ struct Known {
     extensions: BTreeSet<ComponentId>,
 }
 
+/// What the `auth` of components may name.
+fn authenticators(built: &Built<Option<Box<dyn Extension>>>, running: &[Spanned<ComponentId>]) -> Authenticators {
+    let mut all = Authenticators::none();
+    for (id, extension) in built {
+        let is_listed = running.iter().any(|named| named.value == *id);
+        let listing = if is_listed { Listing::Listed } else { Listing::Unlisted };
+        all.add(id.clone(), listing, extension.as_ref().map(|extension| extension.authentication()));
+    }
+    all
+}
+
 fn build_one<T>(
-    id: &ComponentId,
+    context: &BuildContext<'_>,
     (name, node): (&Spanned<String>, &Node),
     path: Path,
     diagnostics: &mut Diagnostics,
@@ -380,7 +402,7 @@ fn build_one<T>(
 ) -> Option<T> {
     // What is missing is missing at the component's own name.
     let section = Section::open(node, path, diagnostics).at(&name.position);
-    section.read(|section| build(section, &BuildContext { id }))
+    section.read(|section| build(section, context))
 }
 
 /// Processors exist once for each pipeline that names them: the first takes what was built for the check, the others
@@ -398,7 +420,8 @@ impl Instances<'_> {
         let (name, node) = self.defined.iter().find(|(name, _)| name.value == id.to_string())?;
         // What is wrong with it was reported when it was built first.
         let mut reported = Diagnostics::new();
-        build_one(id, (name, node), Path::root(), &mut reported, registry.processor(&id.kind)?.build)
+        let context = BuildContext::alone(id);
+        build_one(&context, (name, node), Path::root(), &mut reported, registry.processor(&id.kind)?.build)
     }
 }
 

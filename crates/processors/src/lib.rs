@@ -17,7 +17,7 @@
 //! let id = "resource".parse().unwrap();
 //! let build = registry.processor("resource").unwrap().build;
 //! let built = config::Section::open(&loaded.root, "processors.resource", &mut diagnostics)
-//!     .read(|section| build(section, &BuildContext { id: &id }));
+//!     .read(|section| build(section, &BuildContext::alone(&id)));
 //! let Some(BuiltProcessor::Each(resource)) = built else { panic!("{diagnostics:?}") };
 //!
 //! let mut encoder = LogsEncoder::new();

@@ -8,7 +8,7 @@ fn read(factory: &ProcessorFactory, yaml: &str) -> (Option<BuiltProcessor>, Diag
     let mut diagnostics = Diagnostics::new();
     let id = factory.kind.parse().unwrap();
     let built = Section::open(&loaded.root, "processors.it", &mut diagnostics)
-        .read(|section| (factory.build)(section, &BuildContext { id: &id }));
+        .read(|section| (factory.build)(section, &BuildContext::alone(&id)));
     (built, diagnostics)
 }
 

@@ -4,16 +4,20 @@
 
 mod support;
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use auth::{Authenticator, BasicUsers, BearerTokens, Secret};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use component::Refused;
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderName};
+use component::{Authentication, Authenticators, Listing, Refused};
+use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderName};
 use http::{HeaderMap, HeaderValue, Method};
 use otlp::encode::LogsEncoder;
 use otlp::response::{ExportResponse, Status as RpcStatus};
 use otlp::{Batch, ContentEncoding, Signal};
-use support::{Started, errors, free_port, start};
+use support::{Started, errors, free_port, start, start_beside};
 use transport::coding::{Coding, Level, compress};
 use transport::endpoint::Endpoint;
 use transport::grpc::{Code, Status};
@@ -275,6 +279,66 @@ fn a_protocol_is_off_unless_it_is_named() {
 
 #[test]
 fn a_server_that_should_ask_for_credentials_does_not_run_without() {
-    let said = errors("otlp", "protocols: {grpc: {auth: {authenticator: basicauth}}}");
-    assert!(said.contains("not built yet"), "{said}");
+    for protocol in ["grpc", "http"] {
+        let said = errors("otlp", &format!("protocols: {{{protocol}: {{auth: {{authenticator: basicauth}}}}}}"));
+        let expected = format!(
+            "receivers.test.protocols.{protocol}.auth.authenticator: `basicauth` is not among the configuration's \
+             extensions (test.yaml:1:"
+        );
+        assert!(said.contains(&expected), "{said}");
+    }
+}
+
+/// What each credential is worth over gRPC and over HTTP, where `good` is the one that is right.
+async fn check_credentials(server: impl Authenticator + 'static, good: &str, bad: &[&str]) {
+    let mut authenticators = Authenticators::none();
+    let authentication = Authentication { server: Some(Arc::new(server)), client: None };
+    authenticators.add("guard".parse().unwrap(), Listing::Listed, Some(authentication));
+    let (grpc_port, http_port) = (free_port(), free_port());
+    let auth = "auth: {authenticator: guard}";
+    let yaml = format!(
+        "protocols: {{grpc: {{endpoint: '127.0.0.1:{grpc_port}', {auth}}}, http: {{endpoint: '127.0.0.1:{http_port}', \
+         {auth}, cors: {{allowed_origins: ['*']}}}}}}"
+    );
+    let started = start_beside(&authenticators, "otlp", &yaml, &[Signal::Logs]).await;
+    let endpoint = Endpoint::parse(&format!("127.0.0.1:{grpc_port}")).unwrap();
+    let grpc = GrpcClient::new(GrpcClientSettings::new(endpoint)).unwrap();
+    let http = HttpClient::new(HttpClientSettings::default()).unwrap();
+    let url: url::Url = format!("http://127.0.0.1:{http_port}/v1/logs").parse().unwrap();
+    let field = |value: &str| HeaderMap::from_iter([(AUTHORIZATION, HeaderValue::from_str(value).unwrap())]);
+    let all = bad.iter().map(|value| (Some(*value), 401, Some(Code::Unauthenticated)));
+    for (given, status, code) in all.chain([(None, 401, Some(Code::Unauthenticated)), (Some(good), 200, None)]) {
+        let headers = given.map(field).unwrap_or_default();
+        let message = GrpcMessage { coding: Coding::Identity, payload: logs(1).bytes().clone() };
+        let called = grpc.call(LOGS, message, &headers, Some(Duration::from_secs(20))).await;
+        assert_eq!(called.err().map(|status| status.code), code, "{given:?}");
+        let mut headers = headers;
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-protobuf"));
+        let reply = http.send(HttpRequest::post(url.clone(), headers, logs(1).bytes().clone())).await.unwrap();
+        assert_eq!(reply.status, status, "{given:?}");
+        assert_eq!(reply.headers.contains_key("www-authenticate"), status == 401);
+    }
+    assert_eq!(started.kept.items(), 2, "one by each way");
+    // A browser asks before it sends, without credentials.
+    let mut preflight = HttpRequest::get(url);
+    preflight.method = Method::OPTIONS;
+    preflight.headers.insert("origin", HeaderValue::from_static("https://shop.example.com"));
+    preflight.headers.insert("access-control-request-method", HeaderValue::from_static("POST"));
+    assert_eq!(http.send(preflight).await.unwrap().status, 204);
+}
+
+#[tokio::test]
+async fn only_who_has_the_token_may_send() {
+    let tokens = BearerTokens::new(&[Secret::new("first"), Secret::new("second")]).unwrap();
+    let bad = ["", "Bearer", "Bearer ", "Bearer secon", "Bearer second2", "Bearer third", "Basic second", "second"];
+    check_credentials(tokens, "Bearer second", &bad).await;
+}
+
+#[tokio::test]
+async fn only_who_has_the_password_may_send() {
+    // `openssl passwd -apr1 -salt saltsalt secret`: a hash that is slow on purpose.
+    let users = BasicUsers::from_htpasswd("me:$apr1$saltsalt$LrttParrLPdxvgutaSXWJ0\nyou:plain").unwrap();
+    let basic = |pair: &str| format!("Basic {}", STANDARD.encode(pair));
+    let bad = ["me:", "me:secre", "me:secret2", "you:secret", ":", "nobody:secret"].map(basic);
+    check_credentials(users, &basic("me:secret"), &bad.each_ref().map(String::as_str)).await;
 }

@@ -14,11 +14,11 @@ use crate::endpoint::Endpoint;
 use crate::grpc::GrpcLimits;
 use crate::grpc_client::{Balancer, GrpcClientSettings, Keepalive, KeepaliveWhen};
 use crate::http_client::{HttpClientSettings, HttpVersion, Proxy};
-use crate::secret::Secret;
 use crate::server::{BodyLimits, ServerSettings};
 use crate::tls::{
     Alpn, ClientTls, ClientTlsConfig, Pem, ServerTls, ServerTlsConfig, ServerVerification, SystemRoots, TlsVersion,
 };
+use auth::{Authenticator, Credentials, Nobody, Secret};
 
 /// Where to listen or connect.
 pub fn endpoint(endpoint: &shapes::Endpoint) -> Endpoint {
@@ -123,10 +123,15 @@ pub fn server_tls(tls: &shapes::TlsServer) -> Result<Arc<ServerTlsConfig>, Strin
     ServerTlsConfig::new(settings).map(Arc::new).map_err(|error| error.to_string())
 }
 
-/// A gRPC server and the limits of its calls; what is wrong is reported to `section`.
-pub fn grpc_server(shape: &shapes::GrpcServer, section: &mut Section<'_>) -> (ServerSettings, GrpcLimits) {
-    refuse_auth(shape.auth.is_some(), section);
-    let mut settings = ServerSettings::grpc();
+/// A gRPC server and the limits of its calls; what is wrong is reported to `section`. `authenticator` is what `auth`
+/// names.
+pub fn grpc_server(
+    shape: &shapes::GrpcServer,
+    authenticator: Option<Arc<dyn Authenticator>>,
+    section: &mut Section<'_>,
+) -> (ServerSettings, GrpcLimits) {
+    let authenticator = asked(shape.auth.is_some(), authenticator);
+    let mut settings = ServerSettings { authenticator, ..ServerSettings::grpc() };
     if let Some(tls) = &shape.tls {
         settings.tls = report(server_tls(tls), "tls", section);
     }
@@ -150,10 +155,15 @@ pub fn grpc_server(shape: &shapes::GrpcServer, section: &mut Section<'_>) -> (Se
     (settings, GrpcLimits { message_bytes_max, ..GrpcLimits::default() })
 }
 
-/// An HTTP server and the limits of its bodies; what is wrong is reported to `section`.
-pub fn http_server(shape: &shapes::HttpServer, section: &mut Section<'_>) -> (ServerSettings, BodyLimits) {
-    refuse_auth(shape.auth.is_some(), section);
-    let mut settings = ServerSettings::default();
+/// An HTTP server and the limits of its bodies; what is wrong is reported to `section`. `authenticator` is what `auth`
+/// names.
+pub fn http_server(
+    shape: &shapes::HttpServer,
+    authenticator: Option<Arc<dyn Authenticator>>,
+    section: &mut Section<'_>,
+) -> (ServerSettings, BodyLimits) {
+    let authenticator = asked(shape.auth.is_some(), authenticator);
+    let mut settings = ServerSettings { authenticator, ..ServerSettings::default() };
     if let Some(tls) = &shape.tls {
         settings.tls = report(server_tls(tls), "tls", section);
     }
@@ -175,9 +185,12 @@ pub fn http_server(shape: &shapes::HttpServer, section: &mut Section<'_>) -> (Se
 }
 
 /// A gRPC client; what is wrong is reported to `section`. TLS is on unless `tls.insecure` or an `http://` endpoint says
-/// otherwise.
-pub fn grpc_client(shape: &shapes::GrpcClient, section: &mut Section<'_>) -> Option<GrpcClientSettings> {
-    refuse_auth(shape.auth.is_some(), section);
+/// otherwise. `credentials` are of what `auth` names.
+pub fn grpc_client(
+    shape: &shapes::GrpcClient,
+    credentials: Option<Arc<dyn Credentials>>,
+    section: &mut Section<'_>,
+) -> Option<GrpcClientSettings> {
     let Some(named) = &shape.endpoint else {
         section.error("endpoint", "is required: expected an address such as `localhost:4317`");
         return None;
@@ -189,6 +202,7 @@ pub fn grpc_client(shape: &shapes::GrpcClient, section: &mut Section<'_>) -> Opt
         settings.tls = Some(Arc::new(report(tls, "tls", section)?));
     }
     settings.headers = report(headers(&shape.headers), "headers", section)?;
+    settings.credentials = credentials;
     settings.authority.clone_from(&shape.authority);
     settings.balancer = match shape.balancer_name {
         Some(shapes::LoadBalancing::PickFirst) => Balancer::PickFirst,
@@ -212,11 +226,15 @@ pub fn grpc_client(shape: &shapes::GrpcClient, section: &mut Section<'_>) -> Opt
     Some(settings)
 }
 
-/// An HTTP client; what is wrong is reported to `section`.
-pub fn http_client(shape: &shapes::HttpClient, section: &mut Section<'_>) -> Option<HttpClientSettings> {
-    refuse_auth(shape.auth.is_some(), section);
+/// An HTTP client; what is wrong is reported to `section`. `credentials` are of what `auth` names.
+pub fn http_client(
+    shape: &shapes::HttpClient,
+    credentials: Option<Arc<dyn Credentials>>,
+    section: &mut Section<'_>,
+) -> Option<HttpClientSettings> {
     let mut settings = HttpClientSettings { tls: client_tls(&shape.tls), ..HttpClientSettings::default() };
     settings.headers = report(headers(&shape.headers), "headers", section)?;
+    settings.credentials = credentials;
     settings.timeout = shape.timeout.filter(|timeout| !timeout.is_zero());
     if let Some(proxy) = &shape.proxy_url {
         let proxy = url(&proxy.value).and_then(|url| Proxy::new(&url).map_err(|error| error.to_string()));
@@ -242,11 +260,10 @@ pub fn http_client(shape: &shapes::HttpClient, section: &mut Section<'_>) -> Opt
     Some(settings)
 }
 
-/// Authenticator extensions do not exist yet, and a server that should ask for credentials must not run without.
-fn refuse_auth(asked: bool, section: &mut Section<'_>) {
-    if asked {
-        section.error("auth", "not built yet: authenticator extensions");
-    }
+/// A server that should ask for credentials never runs without, whatever its caller makes of an `auth` that names
+/// nothing useful.
+fn asked(is_asked: bool, authenticator: Option<Arc<dyn Authenticator>>) -> Option<Arc<dyn Authenticator>> {
+    authenticator.or_else(|| is_asked.then(|| Arc::new(Nobody) as Arc<dyn Authenticator>))
 }
 
 fn warn(section: &mut Section<'_>, key: &str, given: bool, why: &str) {

@@ -19,12 +19,12 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Status
 use parking_lot::RwLock;
 use tokio::time::Instant;
 
-use crate::auth::Authorization;
 use crate::coding::Coding;
 use crate::endpoint::Endpoint;
 use crate::grpc::{self, Code, FRAME_PREFIX_BYTES, FramePrefix, Origin, Status};
 use crate::retry::Backoff;
 use crate::tls::ClientTlsConfig;
+use auth::Credentials;
 
 use message::MessageBuf;
 use pool::{Lease, Pool};
@@ -87,7 +87,7 @@ pub struct GrpcClientSettings {
     /// Fields sent with each call.
     pub headers: HeaderMap,
     /// Credentials sent with each call.
-    pub authorization: Option<Arc<Authorization>>,
+    pub credentials: Option<Arc<dyn Credentials>>,
     /// The largest answer.
     pub response_bytes_max: usize,
     /// The pause between attempts to connect.
@@ -111,7 +111,7 @@ impl GrpcClientSettings {
             connect_timeout: Duration::from_secs(10),
             keepalive: None,
             headers: HeaderMap::new(),
-            authorization: None,
+            credentials: None,
             response_bytes_max: 4 << 20,
             reconnect: Backoff {
                 initial: Duration::from_millis(100),
@@ -282,9 +282,11 @@ impl Inner {
     fn request(&self, key: HeadKey, metadata: &HeaderMap) -> Result<Request<()>, Status> {
         let mut request = self.head(key)?;
         let headers = request.headers_mut();
-        if let Some(value) = self.settings.authorization.as_ref().and_then(|authorization| authorization.header_value())
-        {
-            headers.insert(header::AUTHORIZATION, value);
+        if let Some(credentials) = &self.settings.credentials {
+            // Without them the server would refuse for good what it will take in a moment.
+            let (name, value) =
+                credentials.field().map_err(|error| Status::new(Code::Unavailable, error.to_string()))?;
+            headers.insert(name, value);
         }
         for name in metadata.keys() {
             headers.remove(name);

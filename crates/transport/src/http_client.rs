@@ -16,10 +16,10 @@ use http_body_util::Full;
 use tokio::time::Instant;
 use url::{Position, Url};
 
-use crate::auth::Authorization;
 use crate::connect::ConnectError;
-use crate::secret::Secret;
 use crate::tls::{Alpn, ClientTls, ClientTlsConfig, TlsError};
+use auth::Secret;
+use auth::{Authorization, Credentials, CredentialsError};
 
 pub use proxy::{Proxy, ProxyError};
 pub use reply::{HttpReply, retry_after};
@@ -64,7 +64,7 @@ pub struct HttpClientSettings {
     /// Fields sent with each request.
     pub headers: HeaderMap,
     /// Credentials sent with each request.
-    pub authorization: Option<Arc<Authorization>>,
+    pub credentials: Option<Arc<dyn Credentials>>,
     /// The most of an answer that is read, before and after decompression.
     pub response_bytes_max: usize,
     /// Whether redirects are followed.
@@ -91,7 +91,7 @@ impl Default for HttpClientSettings {
             timeout: Some(Duration::from_secs(30)),
             connect_timeout: Duration::from_secs(10),
             headers: HeaderMap::new(),
-            authorization: None,
+            credentials: None,
             response_bytes_max: 4 << 20,
             redirects: Redirects::Refused,
             proxy: None,
@@ -192,6 +192,14 @@ pub enum HttpError {
         location: String,
         /// Why it is not followed.
         reason: &'static str,
+    },
+    /// There is nothing to authenticate with at the moment: the request was not sent.
+    #[error("{url}: {cause}")]
+    Credentials {
+        /// The address without secrets.
+        url: String,
+        /// Why not.
+        cause: CredentialsError,
     },
     /// An answer whose compression is damaged or unknown.
     #[error("{url}: {cause}")]
@@ -347,9 +355,11 @@ impl Inner {
         let headers = request.headers_mut();
         if step.trusted == Trust::ConfiguredHost {
             *headers = self.headers.clone();
-            let configured =
-                self.settings.authorization.as_ref().and_then(|authorization| authorization.header_value());
-            if let Some(value) = configured.or_else(|| url_credentials(&step.url)) {
+            if let Some(credentials) = &self.settings.credentials {
+                let (name, value) =
+                    credentials.field().map_err(|cause| HttpError::Credentials { url: shown(&step.url), cause })?;
+                headers.insert(name, value);
+            } else if let Some(value) = url_credentials(&step.url) {
                 headers.insert(header::AUTHORIZATION, value);
             }
         } else {
@@ -408,7 +418,7 @@ fn url_credentials(url: &Url) -> Option<HeaderValue> {
     }
     let decode = |text: &str| percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned();
     let password = Secret::new(decode(url.password().unwrap_or_default()));
-    Authorization::basic(&decode(url.username()), &password).ok()?.header_value()
+    Authorization::basic(&decode(url.username()), &password).ok().map(|made| made.header_value())
 }
 
 /// An address without user, password, query and fragment.

@@ -9,7 +9,7 @@
 //! - [`grpc_client`]: unary calls over connections that are owned here
 //! - [`http_client`]: requests with capped answers, redirects and proxies under control
 //! - [`coding`]: gzip, zstd, deflate, snappy, LZ4, with the limit held while decompressing
-//! - [`tls`], [`auth`], [`endpoint`], [`retry`], [`secret`]: what both sides share
+//! - [`tls`], [`endpoint`], [`retry`]: what both sides share; who may pass is [`auth`]'s to say
 //!
 //! ```
 //! use transport::coding::{Coding, Level, compress, decompress};
@@ -18,7 +18,6 @@
 //! assert!(decompress(Coding::Zstd, &packed, 10).is_err());
 //! ```
 
-pub mod auth;
 mod body;
 pub mod coding;
 pub mod configured;
@@ -29,7 +28,6 @@ pub mod grpc_client;
 pub mod http_client;
 mod io;
 pub mod retry;
-pub mod secret;
 pub mod server;
 pub mod tls;
 

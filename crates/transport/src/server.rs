@@ -24,8 +24,8 @@ pub use crate::body::{
 };
 pub use listener::{BindError, Listener, LocalAddress, PortSharing, bind};
 
-use crate::auth::Authenticator;
 use crate::tls::ServerTlsConfig;
+use auth::Authenticator;
 
 /// How a server treats its connections.
 #[derive(Debug, Clone)]
@@ -34,6 +34,8 @@ pub struct ServerSettings {
     pub tls: Option<Arc<ServerTlsConfig>>,
     /// Who may send; everybody, if absent.
     pub authenticator: Option<Arc<dyn Authenticator>>,
+    /// Whether the authenticator is asked about what browsers ask before they send.
+    pub preflights: Preflights,
     /// Connections at the same time; further ones are closed at once.
     pub connections_max: usize,
     /// A TLS handshake must be complete by then.
@@ -123,6 +125,7 @@ impl Default for ServerSettings {
         ServerSettings {
             tls: None,
             authenticator: None,
+            preflights: Preflights::Checked,
             connections_max: 10_000,
             tls_handshake_timeout: Duration::from_secs(10),
             header_read_timeout: Duration::from_secs(30),
@@ -150,6 +153,15 @@ impl ServerSettings {
             ..ServerSettings::default()
         }
     }
+}
+
+/// The questions that browsers ask before they send to another origin (`OPTIONS`), which never carry credentials.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Preflights {
+    /// They need credentials like every other request.
+    Checked,
+    /// They pass: the handler answers them without doing anything.
+    Pass,
 }
 
 /// What is known of the connection on which a request came.

@@ -20,7 +20,7 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio::time::Instant;
 
-use crate::secret::Secret;
+use auth::Secret;
 
 /// Where PEM text comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -84,7 +84,7 @@ fn read(yaml: &str) -> (Option<BuiltExporter>, Diagnostics) {
     let mut diagnostics = Diagnostics::new();
     let id = "debug".parse().unwrap();
     let built = Section::open(&loaded.root, "exporters.debug", &mut diagnostics)
-        .read(|section| build(section, &BuildContext { id: &id }));
+        .read(|section| build(section, &BuildContext::alone(&id)));
     (built, diagnostics)
 }
 

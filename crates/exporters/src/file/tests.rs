@@ -15,7 +15,7 @@ fn read(yaml: &str) -> (Option<BuiltExporter>, Diagnostics) {
     let mut diagnostics = Diagnostics::new();
     let id = "file".parse().unwrap();
     let built = Section::open(&loaded.root, "exporters.file", &mut diagnostics)
-        .read(|section| build(section, &BuildContext { id: &id }));
+        .read(|section| build(section, &BuildContext::alone(&id)));
     (built, diagnostics)
 }
 

@@ -61,7 +61,7 @@ struct PrometheusExporter {
 }
 
 fn build(section: &mut Section<'_>, context: &BuildContext<'_>) -> Option<BuiltExporter> {
-    let settings = Settings::read(section)?;
+    let settings = Settings::read(section, context)?;
     let exporter = PrometheusExporter {
         name: context.id.to_string(),
         endpoint: settings.endpoint,

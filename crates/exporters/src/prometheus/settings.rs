@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use component::Delivery;
+use component::{BuildContext, Delivery};
 use config::Section;
 use config::shapes::HttpServer;
 use http::HeaderMap;
@@ -41,7 +41,7 @@ const CONNECTIONS_MAX: usize = 1000;
 
 impl Settings {
     /// Reads the options. `None`: the section has said what is wrong.
-    pub(super) fn read(section: &mut Section<'_>) -> Option<Settings> {
+    pub(super) fn read(section: &mut Section<'_>, context: &BuildContext<'_>) -> Option<Settings> {
         section.without_effect("max_request_body_size", "a scrape has no body");
         section.without_effect("compression_algorithms", "a scrape has no body");
         section.without_effect("retry_on_failure", "scrapers come by themselves; nothing here is tried again");
@@ -50,7 +50,8 @@ impl Settings {
         if shape.cors.is_some() {
             section.error("cors", "not built yet: cross-origin requests to the exposition");
         }
-        let (mut server, _) = configured::http_server(&shape, section);
+        let authenticator = context.authenticators.authenticator(shape.auth.as_ref(), section);
+        let (mut server, _) = configured::http_server(&shape, authenticator, section);
         server.connections_max = CONNECTIONS_MAX;
         let headers = configured::headers(&shape.response_headers);
         let headers = headers.map_err(|message| section.error("response_headers", message)).ok();

@@ -1,5 +1,6 @@
 //! What the tests of this folder share.
 
+use component::BuildContext;
 use component::clock::{self, Mono};
 use config::{Diagnostics, Section, TestEnvironment};
 use otlp::encode::{AttributesWriter, MetricWriter, MetricsEncoder};
@@ -21,7 +22,9 @@ pub(super) fn settings(options: &str) -> Settings {
     let yaml = format!("endpoint: localhost:0\n{options}");
     let loaded = config::parse_str("test.yaml", &yaml, &TestEnvironment::new()).unwrap();
     let mut diagnostics = Diagnostics::new();
-    let settings = Section::open(&loaded.root, "exporters.prometheus", &mut diagnostics).read(Settings::read);
+    let id = "prometheus".parse().unwrap();
+    let section = Section::open(&loaded.root, "exporters.prometheus", &mut diagnostics);
+    let settings = section.read(|section| Settings::read(section, &BuildContext::alone(&id)));
     diagnostics.finish_with(settings).unwrap_or_else(|errors| panic!("{errors}")).0
 }
 

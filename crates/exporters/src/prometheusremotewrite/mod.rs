@@ -46,8 +46,8 @@ struct RemoteWriteExporter {
     metadata: Metadata,
 }
 
-fn build(section: &mut Section<'_>, _: &BuildContext<'_>) -> Option<BuiltExporter> {
-    let Settings { client, url, converter, metadata, delivery } = Settings::read(section)?;
+fn build(section: &mut Section<'_>, context: &BuildContext<'_>) -> Option<BuiltExporter> {
+    let Settings { client, url, converter, metadata, delivery } = Settings::read(section, context)?;
     let converter = Mutex::new(converter);
     let exporter = Arc::new(RemoteWriteExporter { client, url, headers: headers(), converter, metadata });
     Some(BuiltExporter { exporter, delivery })

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use component::{Delivery, Order};
+use component::{BuildContext, Delivery, Order};
 use config::shapes::{Compression, HttpClient as Shape, SendingQueue};
 use config::{Node, Section};
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, USER_AGENT};
@@ -38,9 +38,9 @@ const RESPONSE_BYTES_MAX: usize = 64 << 10;
 
 impl Settings {
     /// Reads the options. `None`: the section has said what is wrong.
-    pub(super) fn read(section: &mut Section<'_>) -> Option<Settings> {
+    pub(super) fn read(section: &mut Section<'_>, context: &BuildContext<'_>) -> Option<Settings> {
         refuse_unbuilt(section);
-        let remote = remote(section);
+        let remote = remote(section, context);
         let write = write_settings(section);
         let metadata = match section.get("send_metadata").bool().or(false) {
             true => Metadata::Send,
@@ -101,19 +101,19 @@ const CLIENT_KEYS: [&str; 18] = [
     "cookies",
 ];
 
-fn remote(section: &mut Section<'_>) -> Option<Remote> {
+fn remote(section: &mut Section<'_>, context: &BuildContext<'_>) -> Option<Remote> {
     if section.node("http").is_none_or(Node::is_null) {
-        return read_client(section);
+        return read_client(section, context);
     }
     for key in CLIENT_KEYS {
         section.without_effect(key, "`http` is given, and what is in it counts alone");
     }
     let timeout = section.get("timeout").duration().optional();
-    let remote = section.child("http", read_client)?;
+    let remote = section.child("http", |http| read_client(http, context))?;
     Some(Remote { timeout: timeout.or(remote.timeout), ..remote })
 }
 
-fn read_client(section: &mut Section<'_>) -> Option<Remote> {
+fn read_client(section: &mut Section<'_>, context: &BuildContext<'_>) -> Option<Remote> {
     let has_empty_compression = section.node("compression").and_then(Node::text) == Some("");
     let shape = Shape::read(section);
     let is_snappy = matches!(shape.compression, None | Some(Compression::Snappy)) || has_empty_compression;
@@ -138,7 +138,8 @@ fn read_client(section: &mut Section<'_>) -> Option<Remote> {
             url.map_err(|message| section.error("endpoint", message)).ok()
         }
     };
-    let mut settings = configured::http_client(&shape, section)?;
+    let credentials = context.authenticators.credentials(shape.auth.as_ref(), section);
+    let mut settings = configured::http_client(&shape, credentials, section)?;
     // The pipeline's own timeout covers the attempt.
     settings.timeout = None;
     settings.response_bytes_max = RESPONSE_BYTES_MAX;

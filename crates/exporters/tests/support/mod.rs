@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use component::{BuildContext, BuiltExporter, Outcome, Registry};
+use component::{Authenticators, BuildContext, BuiltExporter, Outcome, Registry};
 use config::{ComponentId, Diagnostics, Section, TestEnvironment};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use otlp::encode::LogsEncoder;
@@ -113,6 +113,11 @@ impl Drop for Backend {
 }
 
 fn built(id: &str, yaml: &str) -> Result<BuiltExporter, String> {
+    built_beside(&Authenticators::none(), id, yaml)
+}
+
+/// An exporter that may name authenticators.
+pub fn built_beside(authenticators: &Authenticators, id: &str, yaml: &str) -> Result<BuiltExporter, String> {
     let id: ComponentId = id.parse().unwrap();
     let mut registry = Registry::default();
     exporters::register(&mut registry);
@@ -121,7 +126,7 @@ fn built(id: &str, yaml: &str) -> Result<BuiltExporter, String> {
     let mut diagnostics = Diagnostics::new();
     let build = registry.exporter(&id.kind).unwrap().build;
     let section = Section::open(&loaded.root, "exporters.test", &mut diagnostics);
-    let built = section.read(|section| build(section, &BuildContext { id: &id }));
+    let built = section.read(|section| build(section, &BuildContext { id: &id, authenticators }));
     diagnostics.finish_with(built).map(|(built, _)| built).map_err(|errors| errors.to_string())
 }
 

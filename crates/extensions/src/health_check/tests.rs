@@ -10,7 +10,7 @@ fn read(yaml: &str) -> (Option<Box<dyn Extension>>, Diagnostics) {
     let mut diagnostics = Diagnostics::new();
     let id = "health_check".parse().unwrap();
     let built = Section::open(&loaded.root, "extensions.health_check", &mut diagnostics)
-        .read(|section| build(section, &BuildContext { id: &id }));
+        .read(|section| build(section, &BuildContext::alone(&id)));
     (built, diagnostics)
 }
 
@@ -112,7 +112,7 @@ fn what_makes_no_sense_is_refused() {
     check_error("path: health", "path: expected a path that starts with `/`, found `health`");
     check_error("endpoint: http://localhost:13133", "a listening address has no scheme");
     check_error("cors: {allowed_origins: ['*']}", "cors: not built yet");
-    check_error("auth: {authenticator: basicauth}", "not built yet");
+    check_error("auth: {authenticator: basicauth}", "`basicauth` is not among the configuration's extensions");
     check_error("pathh: /", "did you mean `path`");
 }
 

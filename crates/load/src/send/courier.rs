@@ -334,6 +334,7 @@ impl From<&HttpError> for Refusal {
             HttpError::Connect { .. } => ("not reachable", Next::Retry(None)),
             HttpError::Broken { .. } => ("connection broke", Next::Retry(None)),
             HttpError::TimedOut { .. } => ("no answer in time", Next::Retry(None)),
+            HttpError::Credentials { .. } => ("no credentials", Next::Retry(None)),
             HttpError::Redirect { .. } => ("redirect", Next::GiveUp),
             HttpError::Coding { .. } => ("damaged answer", Next::GiveUp),
             HttpError::Url { .. } => ("unusable address", Next::GiveUp),

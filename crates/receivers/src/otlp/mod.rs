@@ -22,7 +22,7 @@ use transport::coding::Coding;
 use transport::configured;
 use transport::endpoint::Endpoint;
 use transport::grpc::GrpcLimits;
-use transport::server::{CompressedFrame, PortSharing, ServerSettings, bind};
+use transport::server::{CompressedFrame, PortSharing, Preflights, ServerSettings, bind};
 
 /// The registration of the receiver.
 pub(crate) const FACTORY: ReceiverFactory =
@@ -48,10 +48,10 @@ struct HttpSettings {
     answers: http::Answers,
 }
 
-fn build(section: &mut Section<'_>, _: &BuildContext<'_>) -> Option<Box<dyn Receiver>> {
+fn build(section: &mut Section<'_>, context: &BuildContext<'_>) -> Option<Box<dyn Receiver>> {
     let (grpc, http) = section.child("protocols", |protocols| {
-        let grpc = protocols.child_if_named("grpc", read_grpc);
-        let http = protocols.child_if_named("http", read_http);
+        let grpc = protocols.child_if_named("grpc", |grpc| read_grpc(grpc, context));
+        let http = protocols.child_if_named("http", |http| read_http(http, context));
         if grpc.is_none() && http.is_none() {
             protocols.fail("expected at least one protocol: `grpc:` or `http:`");
         }
@@ -64,14 +64,15 @@ fn local(port: u16) -> Endpoint {
     Endpoint::Tcp { host: "localhost".to_owned(), port }
 }
 
-fn read_grpc(section: &mut Section<'_>) -> Option<GrpcSettings> {
+fn read_grpc(section: &mut Section<'_>, context: &BuildContext<'_>) -> Option<GrpcSettings> {
     let shape = GrpcServer::read(section);
-    let (server, limits) = configured::grpc_server(&shape, section);
+    let authenticator = context.authenticators.authenticator(shape.auth.as_ref(), section);
+    let (server, limits) = configured::grpc_server(&shape, authenticator, section);
     let endpoint = shape.endpoint.as_ref().map_or_else(|| local(4317), |named| configured::endpoint(&named.value));
     Some(GrpcSettings { endpoint, server, limits })
 }
 
-fn read_http(section: &mut Section<'_>) -> Option<HttpSettings> {
+fn read_http(section: &mut Section<'_>, context: &BuildContext<'_>) -> Option<HttpSettings> {
     let mut path = |key: &'static str, default: &str| {
         let rooted = |path: &String| path.starts_with('/');
         section.get(key).string().ensure("a path that starts with `/`", rooted).or(default.to_owned())
@@ -82,7 +83,11 @@ fn read_http(section: &mut Section<'_>) -> Option<HttpSettings> {
         (Signal::Logs, path("logs_url_path", "/v1/logs")),
     ];
     let shape = HttpServer::read(section);
-    let (server, limits) = configured::http_server(&shape, section);
+    let authenticator = context.authenticators.authenticator(shape.auth.as_ref(), section);
+    let (mut server, limits) = configured::http_server(&shape, authenticator, section);
+    if shape.cors.is_some() {
+        server.preflights = Preflights::Pass;
+    }
     let endpoint = shape.endpoint.as_ref().map_or_else(|| local(4318), |named| configured::endpoint(&named.value));
     let response_headers = configured::headers(&shape.response_headers);
     let headers = response_headers.map_err(|message| section.error("response_headers", message)).ok()?;

@@ -4,14 +4,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use auth::Secret;
+use auth::{Authorization, Credentials, CredentialsError, ReloadedAuthorization, Source};
 use config::shapes::{HttpEndpoint, TlsMaterial, TlsVersion};
 use config::{Field, Section};
 use prom::labels::LabelLimits;
 use prom::relabel::{Action, NameScheme, Rule, RuleConfig};
-use transport::auth::Authorization;
 use transport::configured;
 use transport::http_client::{HttpClientSettings, HttpVersion, Proxy, Redirects};
-use transport::secret::Secret;
 use transport::tls::{ClientTls, Pem, ServerVerification};
 use url::Url;
 
@@ -397,7 +397,7 @@ fn read_kubernetes(section: &mut Section<'_>) {
 
 fn read_client(section: &mut Section<'_>, addresses: Addresses) -> Option<HttpClientSettings> {
     let mut client = HttpClientSettings { timeout: None, ..HttpClientSettings::default() };
-    client.authorization = read_authorization(section).map(Arc::new);
+    client.credentials = read_authorization(section);
     client.tls = section.child("tls_config", read_tls);
     let follow = section.get("follow_redirects").bool().or(true);
     client.redirects = if follow { Redirects::AnyHostWithoutCredentials } else { Redirects::Refused };
@@ -438,33 +438,19 @@ fn is_link_local(address: std::net::IpAddr) -> bool {
     }
 }
 
-fn read_authorization(section: &mut Section<'_>) -> Option<Authorization> {
-    let basic = section.child_if_present("basic_auth", |basic| {
-        let user = basic.get("username").string().or_default();
-        let password = basic.get("password").secret().optional().map(|secret| secret.expose().to_owned());
-        let file = basic.get("password_file").string().optional();
-        basic.unsupported("username_file", "a user name from a file");
-        let from_file = file.and_then(|path| read_secret(&path, basic, "password_file"));
-        let password = Secret::new(password.or(from_file).unwrap_or_default());
-        Authorization::basic(&user, &password).map_err(|error| basic.fail(error.to_string())).ok()
-    });
+fn read_authorization(section: &mut Section<'_>) -> Option<Arc<dyn Credentials>> {
+    let basic = section.child_if_present("basic_auth", read_basic);
     let header = section.child_if_present("authorization", |header| {
         let scheme = header.get("type").string().or("Bearer".to_owned());
         let credentials = header.get("credentials").secret().optional();
         let file = header.get("credentials_file").string().optional();
-        let made = match (credentials, file) {
-            (Some(token), _) => Authorization::bearer(&scheme, &Secret::new(token.expose())),
-            (None, Some(path)) => Authorization::bearer_file(&scheme, path.as_ref()),
-            (None, None) => return None,
-        };
+        let made = token(&scheme, credentials, file)?;
         made.map_err(|error| header.fail(error.to_string())).ok()
     });
-    let token = section.get("bearer_token").secret().optional();
-    let token = token.map(|token| Authorization::bearer("Bearer", &Secret::new(token.expose())));
+    let given = section.get("bearer_token").secret().optional();
     let file = section.get("bearer_token_file").string().optional();
-    let file = file.map(|path| Authorization::bearer_file("Bearer", path.as_ref()));
-    let old =
-        token.or(file).and_then(|made| made.map_err(|error| section.error("bearer_token", error.to_string())).ok());
+    let old = token("Bearer", given, file)
+        .and_then(|made| made.map_err(|error| section.error("bearer_token", error.to_string())).ok());
     let mut all = [basic.flatten(), header.flatten(), old].into_iter().flatten();
     let first = all.next();
     if all.next().is_some() {
@@ -475,9 +461,37 @@ fn read_authorization(section: &mut Section<'_>) -> Option<Authorization> {
     first
 }
 
-fn read_secret(path: &str, section: &mut Section<'_>, key: &str) -> Option<String> {
-    let text = std::fs::read_to_string(path).map_err(|error| section.error(key, format!("cannot read it: {error}")));
-    text.ok().map(|text| text.trim().to_owned())
+type Made = Result<Arc<dyn Credentials>, CredentialsError>;
+
+fn token(scheme: &str, given: Option<config::Secret>, file: Option<String>) -> Option<Made> {
+    match (given, file) {
+        (Some(token), _) => Some(
+            Authorization::bearer(scheme, &Secret::new(token.expose()))
+                .map(|made| Arc::new(made) as Arc<dyn Credentials>),
+        ),
+        (None, Some(path)) => Some(
+            ReloadedAuthorization::bearer(scheme, path.as_ref()).map(|made| Arc::new(made) as Arc<dyn Credentials>),
+        ),
+        (None, None) => None,
+    }
+}
+
+fn read_basic(basic: &mut Section<'_>) -> Option<Arc<dyn Credentials>> {
+    let user = Secret::new(basic.get("username").string().or_default());
+    let user_file = basic.get("username_file").string().non_empty().optional();
+    let password = basic.get("password").secret().optional();
+    let password = Secret::new(password.map(|secret| secret.expose().to_owned()).unwrap_or_default());
+    let password_file = basic.get("password_file").string().non_empty().optional();
+    let made =
+        ReloadedAuthorization::basic(source(&user, user_file.as_ref()), source(&password, password_file.as_ref()));
+    made.map(|made| Arc::new(made) as Arc<dyn Credentials>).map_err(|error| basic.fail(error.to_string())).ok()
+}
+
+fn source<'a>(given: &'a Secret, file: Option<&'a String>) -> Source<'a> {
+    match file {
+        Some(path) => Source::File(std::path::Path::new(path)),
+        None => Source::Given(given),
+    }
 }
 
 fn read_tls(section: &mut Section<'_>) -> ClientTls {

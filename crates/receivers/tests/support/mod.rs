@@ -5,7 +5,8 @@
 use std::sync::Arc;
 
 use component::{
-    Accept, Accepting, BuildContext, Intake, IntakeMaker, Metrics, ReceiverContext, Refused, Registry, Stop,
+    Accept, Accepting, Authenticators, BuildContext, Intake, IntakeMaker, Metrics, ReceiverContext, Refused, Registry,
+    Stop,
 };
 use config::{ComponentId, Diagnostics, Section, TestEnvironment};
 use otlp::{Batch, Signal};
@@ -64,6 +65,11 @@ impl Drop for Started {
 
 /// Starts the receiver `id` with the signals that pipelines want of it.
 pub async fn start(id: &str, yaml: &str, signals: &[Signal]) -> Started {
+    start_beside(&Authenticators::none(), id, yaml, signals).await
+}
+
+/// Starts a receiver that may name authenticators.
+pub async fn start_beside(authenticators: &Authenticators, id: &str, yaml: &str, signals: &[Signal]) -> Started {
     let id: ComponentId = id.parse().unwrap();
     let mut registry = Registry::default();
     receivers::register(&mut registry);
@@ -72,7 +78,7 @@ pub async fn start(id: &str, yaml: &str, signals: &[Signal]) -> Started {
     let mut diagnostics = Diagnostics::new();
     let build = registry.receiver(&id.kind).unwrap().build;
     let section = Section::open(&loaded.root, "receivers.test", &mut diagnostics);
-    let built = section.read(|section| build(section, &BuildContext { id: &id }));
+    let built = section.read(|section| build(section, &BuildContext { id: &id, authenticators }));
     let (receiver, _) = diagnostics.finish_with(built).unwrap_or_else(|errors| panic!("{errors}"));
 
     let (kept, metrics, stop) = (Kept::default(), Metrics::default(), Stop::default());
@@ -96,7 +102,7 @@ pub fn errors(id: &str, yaml: &str) -> String {
     let mut diagnostics = Diagnostics::new();
     let build = registry.receiver(&id.kind).unwrap().build;
     let section = Section::open(&loaded.root, "receivers.test", &mut diagnostics);
-    let built = section.read(|section| build(section, &BuildContext { id: &id }));
+    let built = section.read(|section| build(section, &BuildContext::alone(&id)));
     diagnostics.finish_with(built).err().map_or_else(String::new, |errors| errors.to_string())
 }
 

@@ -10,22 +10,25 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use hyper::service::Service;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use pin_project_lite::pin_project;
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use super::watched::Watched;
-use super::{ConnInfo, DateHeader, LocalAddress, OpenConnection, Protocols, ServerSettings, ServerStats, TlsInfo};
-use crate::auth::AuthError;
+use super::{
+    ConnInfo, DateHeader, LocalAddress, OpenConnection, Preflights, Protocols, ServerSettings, ServerStats, TlsInfo,
+};
 use crate::body::{Receiving, RequestBody, ResponseBody};
 use crate::grpc::{self, Status};
 use crate::io::{Io, Socket};
+use auth::{AuthError, Authenticator, Verdict};
 
 /// What all connections of a server have in common.
 pub(super) struct Shared<H> {
@@ -37,7 +40,14 @@ pub(super) struct Shared<H> {
     stop: CancellationToken,
     receiving: Arc<Receiving>,
     builder: auto::Builder<TokioExecutor>,
+    /// Slow hashes of passwords that are computed at once.
+    hashing: Arc<Semaphore>,
 }
+
+/// However many cores there are, one of them at most is for passwords.
+const HASHING_MAX: usize = 1;
+/// Whoever has no turn by then is told to come again.
+const HASHING_WAIT_MAX: Duration = Duration::from_secs(5);
 
 impl<H> Shared<H> {
     pub(super) fn new(
@@ -48,7 +58,8 @@ impl<H> Shared<H> {
     ) -> Shared<H> {
         let builder = protocol_builder(&settings);
         let receiving = Arc::new(Receiving::new(settings.receiving_bytes_max));
-        Shared { settings, cut: CancellationToken::new(), handler, stats, stop, receiving, builder }
+        let hashing = Arc::new(Semaphore::new(HASHING_MAX));
+        Shared { settings, cut: CancellationToken::new(), handler, stats, stop, receiving, builder, hashing }
     }
 }
 
@@ -288,25 +299,85 @@ where
 
     fn call(&self, request: Request<Incoming>) -> Answer<F> {
         let in_work = InWork::new(Arc::clone(&self.activity));
-        if let Some(authenticator) = &self.shared.settings.authenticator
-            && let Err(error) = authenticator.check(request.headers())
-        {
-            let response = refuse(&request, error, authenticator.challenge());
-            return Answer::Refused { response: Some(response), in_work };
+        let Some(authenticator) = self.authenticator(&request) else { return self.handle(request, in_work) };
+        match authenticator.check(request.headers()) {
+            Verdict::Decided(Ok(())) => self.handle(request, in_work),
+            Verdict::Decided(Err(error)) => {
+                let response = refuse(request.headers(), error, authenticator.challenge());
+                Answer::Refused { response: Some(response), in_work }
+            }
+            Verdict::Costly(check) => {
+                let (shared, info, challenge) =
+                    (Arc::clone(&self.shared), Arc::clone(&self.info), authenticator.challenge());
+                let future = Box::pin(async move {
+                    match hash(&shared.hashing, check).await {
+                        Ok(()) => (shared.handler)(shared.received(request), info).await,
+                        Err(error) => refuse(request.headers(), error, challenge),
+                    }
+                });
+                Answer::Checked { future, in_work }
+            }
         }
-        let deadline = self.shared.settings.request_read_timeout.map(|limit| Instant::now() + limit);
-        let receiving = Arc::clone(&self.shared.receiving);
-        let request = request.map(|incoming| RequestBody::new(incoming, deadline, receiving));
+    }
+}
+
+impl<H, F> RequestService<H>
+where
+    H: Fn(Request<RequestBody>, Arc<ConnInfo>) -> F + Send + Sync + 'static,
+    F: Future<Output = Response<ResponseBody>> + Send + 'static,
+{
+    /// Whom to ask about a request.
+    fn authenticator(&self, request: &Request<Incoming>) -> Option<&dyn Authenticator> {
+        let authenticator = self.shared.settings.authenticator.as_deref()?;
+        let is_preflight = request.method() == Method::OPTIONS
+            && request.headers().contains_key(header::ORIGIN)
+            && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
+        let passes = is_preflight && self.shared.settings.preflights == Preflights::Pass;
+        (!passes).then_some(authenticator)
+    }
+
+    fn handle(&self, request: Request<Incoming>, in_work: InWork) -> Answer<F> {
+        let request = self.shared.received(request);
         Answer::Handler { future: (self.shared.handler)(request, Arc::clone(&self.info)), in_work }
     }
 }
 
-fn refuse(request: &Request<Incoming>, error: AuthError, challenge: &'static str) -> Response<ResponseBody> {
-    if grpc::is_grpc(request.headers()) {
-        return Status::new(grpc::Code::Unauthenticated, error.to_string()).into_response();
+impl<H> Shared<H> {
+    /// The request for the handler, with the limits on its body.
+    fn received(&self, request: Request<Incoming>) -> Request<RequestBody> {
+        let deadline = self.settings.request_read_timeout.map(|limit| Instant::now() + limit);
+        let receiving = Arc::clone(&self.receiving);
+        request.map(|incoming| RequestBody::new(incoming, deadline, receiving))
     }
-    let mut response = super::text_response(StatusCode::UNAUTHORIZED, error.to_string());
-    response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+}
+
+/// Runs a costly check beside the requests of others, in its turn.
+async fn hash(
+    hashing: &Arc<Semaphore>,
+    check: Box<dyn FnOnce() -> Result<(), AuthError> + Send>,
+) -> Result<(), AuthError> {
+    let turn = tokio::time::timeout(HASHING_WAIT_MAX, Arc::clone(hashing).acquire_owned()).await;
+    let Ok(Ok(turn)) = turn else { return Err(AuthError::Busy) };
+    let checked = tokio::task::spawn_blocking(move || {
+        // The turn ends with the work, also where the client has gone meanwhile.
+        let _turn = turn;
+        check()
+    });
+    checked.await.unwrap_or(Err(AuthError::Busy))
+}
+
+fn refuse(request: &HeaderMap, error: AuthError, challenge: HeaderValue) -> Response<ResponseBody> {
+    let (code, status) = match error {
+        AuthError::Missing | AuthError::Invalid => (grpc::Code::Unauthenticated, StatusCode::UNAUTHORIZED),
+        AuthError::Busy => (grpc::Code::Unavailable, StatusCode::SERVICE_UNAVAILABLE),
+    };
+    if grpc::is_grpc(request) {
+        return Status::new(code, error.to_string()).into_response();
+    }
+    let mut response = super::text_response(status, error.to_string());
+    if status == StatusCode::UNAUTHORIZED {
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+    }
     response
 }
 
@@ -329,10 +400,11 @@ impl Drop for InWork {
 }
 
 pin_project! {
-    /// The future of a response: the handler's, or one that is known already.
+    /// The future of a response: the handler's, at once or after a costly check, or one that is known already.
     #[project = AnswerProjection]
     pub(super) enum Answer<F> {
         Handler { #[pin] future: F, in_work: InWork },
+        Checked { future: Pin<Box<dyn Future<Output = Response<ResponseBody>> + Send>>, in_work: InWork },
         Refused { response: Option<Response<ResponseBody>>, in_work: InWork },
     }
 }
@@ -343,6 +415,7 @@ impl<F: Future<Output = Response<ResponseBody>>> Future for Answer<F> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project() {
             AnswerProjection::Handler { future, .. } => future.poll(cx).map(Ok),
+            AnswerProjection::Checked { future, .. } => future.as_mut().poll(cx).map(Ok),
             AnswerProjection::Refused { response, .. } => {
                 Poll::Ready(Ok(response.take().unwrap_or_else(|| Response::new(ResponseBody::empty()))))
             }

@@ -3,16 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use auth::Secret;
+use auth::{Authorization, BearerTokens, Credentials};
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use transport::auth::{Authorization, BearerTokens};
 use transport::coding::{Coding, Level, compress};
 use transport::grpc::{Code, GrpcLimits};
 use transport::grpc_client::{GrpcClient, GrpcClientSettings};
 use transport::http_client::{HttpClient, HttpClientSettings, HttpRequest};
-use transport::secret::Secret;
 use transport::server::{BodyLimits, Protocols, ResponseBody, ServerSettings};
 use transport::tls::{ServerTls, ServerTlsConfig};
 
@@ -377,7 +377,7 @@ async fn a_message_that_stalls_is_given_up() {
 
 #[tokio::test]
 async fn requests_without_the_token_are_refused_before_the_handler() {
-    let tokens = BearerTokens::new(vec![Secret::new("good-token")]).unwrap();
+    let tokens = BearerTokens::new(&[Secret::new("good-token")]).unwrap();
     let settings = ServerSettings { authenticator: Some(Arc::new(tokens)), ..ServerSettings::default() };
     let server = Server::start(settings, |request, _| async move {
         match transport::grpc::is_grpc(request.headers()) {
@@ -386,12 +386,14 @@ async fn requests_without_the_token_are_refused_before_the_handler() {
         }
     });
     let check = async |token: Option<&str>, expected: StatusCode, code: Option<Code>| {
-        let authorization = token.map(|token| Arc::new(Authorization::bearer("Bearer", &Secret::new(token)).unwrap()));
-        let http = HttpClientSettings { authorization: authorization.clone(), ..HttpClientSettings::default() };
+        let credentials = token.map(|token| {
+            Arc::new(Authorization::bearer("Bearer", &Secret::new(token)).unwrap()) as Arc<dyn Credentials>
+        });
+        let http = HttpClientSettings { credentials: credentials.clone(), ..HttpClientSettings::default() };
         let reply = HttpClient::new(http).unwrap().send(HttpRequest::get(server.url("/"))).await.unwrap();
         assert_eq!(reply.status, expected, "{token:?}");
         assert_eq!(reply.headers.contains_key(header::WWW_AUTHENTICATE), code.is_some());
-        let grpc = GrpcClientSettings { authorization, ..GrpcClientSettings::new(server.endpoint()) };
+        let grpc = GrpcClientSettings { credentials, ..GrpcClientSettings::new(server.endpoint()) };
         let called = call(&GrpcClient::new(grpc).unwrap(), ECHO, "x").await;
         assert_eq!(called.err().map(|status| status.code), code, "{token:?}");
     };

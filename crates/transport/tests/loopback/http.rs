@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use auth::Authorization;
+use auth::Secret;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
-use transport::auth::Authorization;
 use transport::coding::{Coding, Level, compress};
 use transport::http_client::{HttpClient, HttpClientSettings, HttpError, HttpReply, HttpRequest, Proxy, Redirects};
-use transport::secret::Secret;
 use transport::server::{BodyLimits, ResponseBody, ServerSettings};
 use url::Url;
 
@@ -248,7 +248,7 @@ impl Redirecting {
     async fn ask(&self, redirects: Redirects, method: Method, path: &str) -> Result<HttpReply, HttpError> {
         let mut settings = HttpClientSettings { redirects, ..HttpClientSettings::default() };
         settings.headers.insert("x-api-key", HeaderValue::from_static("secret"));
-        settings.authorization = Some(Arc::new(Authorization::bearer("Bearer", &Secret::new("secret")).unwrap()));
+        settings.credentials = Some(Arc::new(Authorization::bearer("Bearer", &Secret::new("secret")).unwrap()));
         let mut request = HttpRequest::get(self.first.url(path));
         request.method = method;
         request.headers.insert(header::COOKIE, HeaderValue::from_static("secret"));

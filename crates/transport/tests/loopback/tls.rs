@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use auth::Secret;
 use http::{Response, Version};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair};
 use tempfile::TempDir;
@@ -12,7 +13,6 @@ use transport::endpoint::Endpoint;
 use transport::grpc::Code;
 use transport::grpc_client::{GrpcClient, GrpcClientSettings};
 use transport::http_client::{HttpClient, HttpClientSettings, HttpRequest, HttpVersion, Proxy};
-use transport::secret::Secret;
 use transport::server::{ResponseBody, ServerSettings};
 use transport::tls::{
     Alpn, ClientTls, ClientTlsConfig, Pem, ServerTls, ServerTlsConfig, ServerVerification, TlsVersion,
