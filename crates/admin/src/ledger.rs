@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use pipeline::{Ledger, Line};
+use pipeline::{DiskStats, Ledger, Line, Part};
 use serde::Serialize;
 
 /// The answer of `GET /api/v1/ledger`.
@@ -14,8 +14,56 @@ pub struct LedgerReport {
     pub journal_bytes: u64,
     /// The bound on it.
     pub journal_bytes_max: u64,
+    /// What the storage of the journal does; none in memory.
+    pub journal_disk: Option<DiskReport>,
+    /// Why the storage refuses new data now.
+    pub journal_trouble: Option<String>,
     /// One line for each pipeline and exporter, as of one moment.
     pub lines: Vec<LineReport>,
+    /// The lines' parts by service, and by metric where the configuration asks for that. They are taken moments later.
+    pub parts: Vec<PartReport>,
+}
+
+/// A journal on disk.
+#[derive(Clone, Debug, Serialize)]
+pub struct DiskReport {
+    /// What it takes of the disk, in bytes.
+    pub size_bytes: u64,
+    /// The bound on it.
+    pub size_bytes_max: u64,
+    /// Files.
+    pub segments: u64,
+    /// Writes and syncs that failed.
+    pub errors: u64,
+    /// Records that could not be read, once for each exporter that lost them.
+    pub damaged_records: u64,
+    /// Items that were under way when the last process ended: they were sent again.
+    pub maybe_twice_items: u64,
+}
+
+/// A part of a line, in items.
+#[derive(Clone, Debug, Serialize)]
+pub struct PartReport {
+    /// The pipeline's id.
+    pub pipeline: String,
+    /// The exporter's or connector's id.
+    pub exporter: String,
+    /// `service.name`, `metric.name`, or `other` for what came after there were too many names.
+    pub dimension: String,
+    /// Whose it is.
+    pub name: String,
+    /// Items that the journal took.
+    pub accepted_items: u64,
+    /// Items that the backend confirmed.
+    pub delivered_items: u64,
+    /// Items refused for good.
+    pub rejected_items: u64,
+    /// Items given up.
+    pub dropped_items: u64,
+    /// Items of requests of which the backend took a part.
+    pub partly_items: u64,
+    /// Items that wait or are under way.
+    pub pending_items: u64,
 }
 
 /// `accepted = delivered + rejected + dropped + pending`, in items.
@@ -43,6 +91,8 @@ pub struct LineReport {
     pub pending_bytes: u64,
     /// When the oldest of them was accepted, in nanoseconds since the Unix epoch.
     pub oldest_pending_unix_ns: Option<u64>,
+    /// Whether the configuration still has the exporter.
+    pub is_configured: bool,
 }
 
 impl LedgerReport {
@@ -51,7 +101,15 @@ impl LedgerReport {
         let (journal_bytes, journal_bytes_max) = ledger.retained_bytes();
         let lines: Vec<LineReport> = ledger.lines().into_iter().map(LineReport::from).collect();
         let balanced = lines.iter().all(|line| line.balanced);
-        LedgerReport { balanced, journal_bytes, journal_bytes_max, lines }
+        LedgerReport {
+            balanced,
+            journal_bytes,
+            journal_bytes_max,
+            journal_disk: ledger.disk().map(DiskReport::from),
+            journal_trouble: ledger.trouble(),
+            lines,
+            parts: ledger.parts().into_iter().map(PartReport::from).collect(),
+        }
     }
 }
 
@@ -69,6 +127,37 @@ impl From<Line> for LineReport {
             pending_items: line.pending,
             pending_bytes: line.pending_bytes,
             oldest_pending_unix_ns: line.oldest_pending_unix_ns,
+            is_configured: line.is_configured,
+        }
+    }
+}
+
+impl From<DiskStats> for DiskReport {
+    fn from(stats: DiskStats) -> Self {
+        DiskReport {
+            size_bytes: stats.size_bytes,
+            size_bytes_max: stats.size_bytes_max,
+            segments: stats.segments,
+            errors: stats.errors,
+            damaged_records: stats.damaged_records,
+            maybe_twice_items: stats.maybe_twice_items,
+        }
+    }
+}
+
+impl From<Part> for PartReport {
+    fn from(part: Part) -> Self {
+        PartReport {
+            pipeline: part.pipeline,
+            exporter: part.exporter,
+            dimension: part.dimension,
+            name: part.name,
+            accepted_items: part.accepted,
+            delivered_items: part.delivered,
+            rejected_items: part.rejected,
+            dropped_items: part.dropped,
+            partly_items: part.partly,
+            pending_items: part.pending,
         }
     }
 }

@@ -1,28 +1,55 @@
 //! What runs beside the pipelines.
 
 use std::future::Future;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::authentication::Authentication;
+use parking_lot::Mutex;
+
 use crate::metrics::Metrics;
 use crate::receiver::{Running, StartError};
 use crate::stop::Stop;
 
 /// Whether the process does its work, as probes ask.
 #[derive(Clone, Debug, Default)]
-pub struct Health(Arc<AtomicBool>);
+pub struct Health(Arc<HealthState>);
+
+#[derive(Debug, Default)]
+struct HealthState {
+    ready: AtomicBool,
+    trouble: Mutex<Option<String>>,
+}
+
+/// Where and how a storage extension would keep what waits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StorageHint {
+    /// The directory.
+    pub directory: PathBuf,
+}
 
 impl Health {
     /// Every component has started and none has failed; a process that stops is not ready.
     pub fn is_ready(&self) -> bool {
-        self.0.load(Ordering::Acquire)
+        self.0.ready.load(Ordering::Acquire)
     }
 
     /// Says so.
     pub fn set_ready(&self, ready: bool) {
-        self.0.store(ready, Ordering::Release);
+        self.0.ready.store(ready, Ordering::Release);
+    }
+
+    /// What keeps the process from taking data although everything runs, such as a full disk. It passes by itself, and
+    /// a restart would not help.
+    pub fn trouble(&self) -> Option<String> {
+        self.0.trouble.lock().clone()
+    }
+
+    /// Says so, or that it has passed.
+    pub fn set_trouble(&self, trouble: Option<String>) {
+        *self.0.trouble.lock() = trouble;
     }
 }
 
@@ -41,6 +68,11 @@ pub trait Extension: Send {
     /// What it knows of credentials, for the components whose `auth` names it.
     fn authentication(&self) -> Authentication {
         Authentication::default()
+    }
+
+    /// Where it keeps what waits, for the exporters whose `sending_queue.storage` names it. Most keep nothing.
+    fn storage(&self) -> Option<StorageHint> {
+        None
     }
 
     /// Binds and begins.

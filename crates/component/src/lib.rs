@@ -42,7 +42,7 @@ pub use connector::{Connector, Outputs};
 pub use exporter::{
     BuiltExporter, Cause, Delivery, Encoded, Exporter, ExporterContext, Failure, Order, Outcome, Rejection, Request,
 };
-pub use extension::{Extension, ExtensionContext, Health};
+pub use extension::{Extension, ExtensionContext, Health, StorageHint};
 pub use intake::{Accept, Accepting, Intake, Refused};
 pub use metrics::Metrics;
 pub use processor::{BatchLimits, BuiltProcessor, Processor};

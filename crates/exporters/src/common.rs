@@ -16,9 +16,6 @@ pub(crate) fn delivery(section: &mut Section<'_>, timeout: Duration, order: Orde
     if queue.wait_for_result {
         section.error("sending_queue", "not built yet: `wait_for_result`; a receiver is answered by the journal");
     }
-    if queue.storage.is_some() {
-        section.error("sending_queue", "not built yet: `storage`; the queue is the journal, in memory");
-    }
     let retry = section.child("retry_on_failure", Retry::read);
     Delivery { queue, retry, timeout, order }
 }

@@ -114,7 +114,8 @@ impl Answers {
         let own = self.bodies.as_ref().map(|bodies| if is_ready { &bodies.healthy } else { &bodies.unhealthy });
         let mut response = match own {
             Some(text) => text_response(StatusCode::OK, text.clone()),
-            None => json(if is_ready { available(up_since_unix_ns, uptime) } else { UNAVAILABLE.to_owned() }),
+            None if is_ready => json(available(up_since_unix_ns, uptime, health.trouble())),
+            None => json(UNAVAILABLE.to_owned()),
         };
         if !is_ready {
             *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
@@ -135,9 +136,18 @@ impl Answers {
 /// The Collector's answers: a Go time of zero while there is none.
 const UNAVAILABLE: &str = r#"{"status":"Server not available","upSince":"0001-01-01T00:00:00Z","uptime":""}"#;
 
-fn available(up_since_unix_ns: u64, uptime: Duration) -> String {
-    let (since, uptime) = (rfc_3339(up_since_unix_ns), go_duration(uptime));
-    format!(r#"{{"status":"Server available","upSince":"{since}","uptime":"{uptime}"}}"#)
+/// What keeps new data out, such as a full disk, is told, and the answer is 200 all the same: delivery goes on, and a
+/// probe that restarts the process would only end that.
+fn available(up_since_unix_ns: u64, uptime: Duration, trouble: Option<String>) -> String {
+    let mut answer = serde_json::json!({
+        "status": "Server available",
+        "upSince": rfc_3339(up_since_unix_ns),
+        "uptime": go_duration(uptime),
+    });
+    if let Some(trouble) = trouble {
+        answer["trouble"] = trouble.into();
+    }
+    answer.to_string()
 }
 
 fn json(body: String) -> Response<ResponseBody> {

@@ -19,9 +19,15 @@
 mod authenticator;
 mod basicauth;
 mod bearertokenauth;
+mod file_storage;
 mod health_check;
 
 /// Registers every extension of this crate.
 pub fn register(registry: &mut component::Registry) {
-    registry.extensions.extend([health_check::FACTORY, basicauth::FACTORY, bearertokenauth::FACTORY]);
+    registry.extensions.extend([
+        health_check::FACTORY,
+        basicauth::FACTORY,
+        bearertokenauth::FACTORY,
+        file_storage::FACTORY,
+    ]);
 }

@@ -10,6 +10,8 @@ use component::{Accept, Accepting, Processor, Refused};
 use journal::{AppendError, Journal, Record, StreamId};
 use otlp::{Batch, Signal};
 
+use crate::labels::Labels;
+
 /// A sender that was refused for want of room is asked to come again after this time.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
@@ -17,6 +19,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 pub(crate) struct Chain {
     pub(crate) stream: StreamId,
     pub(crate) processors: Vec<Counted>,
+    pub(crate) labels: Labels,
     /// Items that processors took out.
     pub(crate) filtered_items: Counter,
 }
@@ -80,7 +83,10 @@ impl FanIn {
                 filtered.push((&chain.filtered_items, u64::from(gone)));
             }
             if processed.items() > 0 {
-                writes.push((chain.stream, to_record(processed, now_unix_ns)));
+                let shares = chain.labels.shares(&processed);
+                let mut record = to_record(processed, now_unix_ns);
+                record.shares = shares;
+                writes.push((chain.stream, record));
             }
         }
         filtered.into_iter().for_each(|(counter, items)| counter.add(items));
@@ -107,9 +113,10 @@ async fn append(journal: &Journal, writes: Vec<(StreamId, Record)>, overflow: Ov
 fn refused(error: &AppendError) -> Refused {
     match error {
         AppendError::TooLarge { .. } => Refused::Permanent { cause: error.to_string() },
-        AppendError::Full { .. } | AppendError::CursorFull { .. } | AppendError::Closed => {
-            Refused::Retry { after: RETRY_AFTER, cause: error.to_string() }
-        }
+        AppendError::Full { .. }
+        | AppendError::CursorFull { .. }
+        | AppendError::Storage { .. }
+        | AppendError::Closed => Refused::Retry { after: RETRY_AFTER, cause: error.to_string() },
     }
 }
 

@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
+use crate::dead_letters::DeadLetters;
 use crate::groups::{Group, Groups, Next};
 use crate::trouble::Trouble;
 
@@ -46,27 +47,52 @@ pub(crate) struct Target {
     pub(crate) give_up: component::Stop,
 }
 
-/// Brings one pipeline's records to one exporter, until the journal is closed and everything was settled.
-pub(crate) async fn run(target: Arc<Target>, groups: Arc<Groups>, mut cursor: Cursor) {
-    let settler = cursor.settler();
+/// One pipeline's way to one exporter.
+#[derive(Clone)]
+pub(crate) struct Way {
+    pub(crate) target: Arc<Target>,
+    pub(crate) settler: Settler,
+    /// Where refused batches are kept, on disk.
+    pub(crate) dead_letters: Option<DeadLetters>,
+    pub(crate) at_end: AtEnd,
+}
+
+/// What becomes of what was not delivered when the time to drain is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AtEnd {
+    /// It is gone with the process, and counted.
+    Drop,
+    /// It stays pending: the next process delivers it.
+    Keep,
+}
+
+/// Brings one pipeline's records to one exporter, until the journal is closed and everything was settled, or until the
+/// rest is left to the next process.
+pub(crate) async fn run(way: Way, groups: Arc<Groups>, mut cursor: Cursor) {
     let mut under_way = JoinSet::new();
+    let target = Arc::clone(&way.target);
     loop {
-        let group = match groups.next(&mut cursor).await {
+        let next = tokio::select! {
+            biased;
+            () = target.give_up.requested(), if way.at_end == AtEnd::Keep => break,
+            next = groups.next(&mut cursor) => next,
+        };
+        let group = match next {
             Next::Group(group) => group,
-            Next::Lost(items) => {
-                tracing::error!(exporter = target.name, items, "the journal was full and dropped its oldest records");
+            Next::Lost { items, cause } => {
+                tracing::error!(exporter = target.name, items, %cause, "records left the journal before they were read");
                 continue;
             }
             Next::Closed => break,
         };
         // The permit comes after the read: a pipeline that waits for data must not hold what another needs.
         let permit = Arc::clone(&target.consumers).acquire_owned().await;
-        let (order, target, settler) = (target.delivery.order, Arc::clone(&target), settler.clone());
+        let way = way.clone();
         let deliver = async move {
-            deliver(&target, &settler, group).await;
+            deliver(&way, group).await;
             drop(permit);
         };
-        match order {
+        match target.delivery.order {
             Order::Kept => deliver.await,
             Order::Any => drop(under_way.spawn(deliver)),
         }
@@ -75,18 +101,27 @@ pub(crate) async fn run(target: Arc<Target>, groups: Arc<Groups>, mut cursor: Cu
     while under_way.join_next().await.is_some() {}
 }
 
-/// Sends one group and accounts for every item of it.
-async fn deliver(target: &Target, settler: &Settler, group: Group) {
+/// Sends one group and accounts for every item of it, or for none: then it stays pending as a whole.
+async fn deliver(way: &Way, group: Group) {
+    let target = &*way.target;
     let mut settlement = Settlement::default();
-    if target.give_up.is_requested() {
-        settlement.add(format!("{}{}", bucket::DROPPED, reason::SHUTDOWN), group.items());
-    } else {
-        for batch in group.batches.iter() {
-            send_batch(target, batch, &mut settlement).await;
+    match (target.give_up.is_requested(), way.at_end) {
+        (true, AtEnd::Keep) => return,
+        (true, AtEnd::Drop) => {
+            settlement.add(format!("{}{}", bucket::DROPPED, reason::SHUTDOWN), group.items());
         }
-        reconcile(target, &mut settlement, group.items());
+        (false, _) => {
+            for batch in group.batches.iter() {
+                let result = send_batch(way, batch, &mut settlement).await;
+                // What was delivered of the group is sent again by the next process: twice, never not.
+                if result == Sent::Left {
+                    return;
+                }
+            }
+            reconcile(target, &mut settlement, group.items());
+        }
     }
-    if let Err(error) = settler.settle(&group.records, &settlement) {
+    if let Err(error) = way.settler.settle(&group.records, &settlement) {
         tracing::error!(exporter = target.name, %error, "a delivery could not be entered into the ledger");
     }
 }
@@ -108,25 +143,45 @@ fn reconcile(target: &Target, settlement: &mut Settlement, held: u64) {
     }
 }
 
-async fn send_batch(target: &Target, batch: &Batch, settlement: &mut Settlement) {
+/// Whether a batch is accounted for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sent {
+    Settled,
+    /// The process ends, and the next one goes on.
+    Left,
+}
+
+/// Sends a batch, and enters into the settlement what became of each of its items.
+pub(crate) async fn send_batch(way: &Way, batch: &Batch, settlement: &mut Settlement) -> Sent {
+    let target = &*way.target;
     let Encoded { requests, rejected } = target.exporter.encode(batch);
     for rejection in rejected {
         reject(target, &rejection, settlement);
     }
+    let mut ends = Vec::with_capacity(requests.len());
     if let [request] = requests.as_slice() {
-        return enter(target, request, send(target, request).await, settlement);
+        ends.push((request, send(way, request).await));
+    } else {
+        let lanes = by_lane(&requests);
+        let sent = join_all(lanes.into_iter().map(|lane| async move {
+            let mut ends = Vec::with_capacity(lane.len());
+            for request in lane {
+                ends.push((request, send(way, request).await));
+            }
+            ends
+        }));
+        ends.extend(sent.await.into_iter().flatten());
     }
-    let lanes = by_lane(&requests);
-    let sent = join_all(lanes.into_iter().map(|lane| async move {
-        let mut ends = Vec::with_capacity(lane.len());
-        for request in lane {
-            ends.push((request, send(target, request).await));
-        }
-        ends
-    }));
-    for (request, end) in sent.await.into_iter().flatten() {
+    if ends.iter().any(|(_, end)| matches!(end, End::Left)) {
+        return Sent::Left;
+    }
+    if let (Some(dead_letters), Some(failure)) = (&way.dead_letters, ends.iter().find_map(|(_, end)| end.failure())) {
+        dead_letters.keep(&target.name, batch, failure).await;
+    }
+    for (request, end) in ends {
         enter(target, request, end, settlement);
     }
+    Sent::Settled
 }
 
 fn by_lane(requests: &[Request]) -> Vec<Vec<&Request>> {
@@ -139,13 +194,35 @@ fn by_lane(requests: &[Request]) -> Vec<Vec<&Request>> {
 
 /// How the pipeline's efforts for one request ended.
 enum End {
-    Delivered { rejected: Option<Rejection> },
+    Delivered {
+        rejected: Option<Rejection>,
+    },
     Rejected(Failure),
-    Dropped { reason: &'static str, last: Failure },
+    Dropped {
+        reason: &'static str,
+        last: Failure,
+    },
+    /// The process ends, and the next one goes on.
+    Left,
+}
+
+impl End {
+    /// Why the backend will not get it.
+    fn failure(&self) -> Option<&Failure> {
+        match self {
+            End::Rejected(failure) | End::Dropped { last: failure, .. } => Some(failure),
+            End::Delivered { .. } | End::Left => None,
+        }
+    }
 }
 
 /// Attempts one request until it arrived, was refused for good, or is given up.
-async fn send(target: &Target, request: &Request) -> End {
+async fn send(way: &Way, request: &Request) -> End {
+    let target = &*way.target;
+    let at_shutdown = |last| match way.at_end {
+        AtEnd::Keep => End::Left,
+        AtEnd::Drop => End::Dropped { reason: reason::SHUTDOWN, last },
+    };
     let started = clock::mono();
     let mut pause = target.delivery.retry.initial_interval;
     loop {
@@ -156,7 +233,7 @@ async fn send(target: &Target, request: &Request) -> End {
         };
         target.trouble.failed(&target.name, &failure, clock::mono());
         if target.give_up.is_requested() {
-            return End::Dropped { reason: reason::SHUTDOWN, last: failure };
+            return at_shutdown(failure);
         }
         if !target.delivery.retry.enabled {
             return End::Dropped { reason: reason::RETRY_DISABLED, last: failure };
@@ -170,7 +247,7 @@ async fn send(target: &Target, request: &Request) -> End {
         target.retries.add(1);
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
-            () = target.give_up.requested() => return End::Dropped { reason: reason::SHUTDOWN, last: failure },
+            () = target.give_up.requested() => return at_shutdown(failure),
         }
         pause = pause.mul_f64(target.delivery.retry.multiplier).min(target.delivery.retry.max_interval);
     }
@@ -218,6 +295,8 @@ fn enter(target: &Target, request: &Request, end: End, settlement: &mut Settleme
             );
             settlement.add(format!("{}{reason}", bucket::DROPPED), request.items);
         }
+        // Whoever sends stops before this.
+        End::Left => {}
     }
 }
 

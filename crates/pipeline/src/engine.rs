@@ -6,24 +6,30 @@ use std::time::Duration;
 
 use component::{
     BatchLimits, BuiltExporter, BuiltProcessor, ExporterContext, ExtensionContext, Health, Intake, Metrics, Outputs,
-    ReceiverContext, Running, StartError, Stop,
+    ReceiverContext, Running, StartError, Stop, clock,
 };
 use config::ComponentId;
 use config::shapes::{SendingQueue, Sizer};
-use journal::{CursorOptions, Journal, LagLimit, StreamId};
+use journal::{CursorOptions, Journal, LagLimit, Start, StreamId};
 use otlp::Signal;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::chain::{Chain, Counted, FanIn, Overflow};
-use crate::delivery::{self, Target};
+use crate::dead_letters::DeadLetters;
+use crate::delivery::{self, AtEnd, Target, Way};
 use crate::graph::{Graph, PipelinePlan};
 use crate::groups::Groups;
+use crate::labels::{By, Labels};
 use crate::ledger::{Ledger, Line};
+use crate::storage;
 use crate::telemetry::{self, names};
 
 /// Receivers get so long to finish what they have begun.
 const RECEIVERS_STOP_MAX: Duration = Duration::from_secs(5);
+
+/// A journal on disk is drained so long at most.
+const DURABLE_DRAIN_MAX: Duration = Duration::from_secs(5);
 
 /// Deliveries get so long to notice that the time to drain is over.
 const GIVE_UP_MAX: Duration = Duration::from_secs(2);
@@ -72,7 +78,12 @@ impl Engine {
     /// # Errors
     /// The first component that does not start; what had started is stopped.
     pub async fn start(graph: Graph, metrics: Metrics) -> Result<Engine, EngineError> {
-        let journal = Journal::in_memory(graph.journal);
+        let settings = graph.journal.clone();
+        let opened = tokio::task::spawn_blocking(move || storage::open(&settings)).await;
+        let journal = opened
+            .map_err(|error| error.to_string())
+            .flatten()
+            .map_err(|cause| EngineError { component: "journal".to_owned(), error: StartError(cause) })?;
         let signals = graph.pipelines.iter().map(|plan| (plan.name.clone(), plan.signal)).collect();
         let mut engine = Engine {
             ledger: Ledger { journal: journal.clone(), signals },
@@ -97,7 +108,7 @@ impl Engine {
     }
 
     async fn start_all(&mut self, graph: Graph, journal: &Journal) -> Result<(), EngineError> {
-        let Graph { pipelines, receivers, exporters, connectors, extensions, .. } = graph;
+        let Graph { pipelines, receivers, exporters, connectors, extensions, journal: settings, ledger_by, .. } = graph;
         for (id, extension) in extensions {
             let context = ExtensionContext {
                 health: self.health.clone(),
@@ -107,9 +118,10 @@ impl Engine {
             let running = extension.start(context).await;
             self.serve(format!("extension {id}"), running.map(Some))?;
         }
+        self.look_after(journal);
         let metrics = self.metrics.clone();
         let give_up = self.stops.give_up.clone();
-        let builder = Builder { journal, metrics: &metrics, give_up: &give_up };
+        let builder = Builder { journal, metrics: &metrics, give_up: &give_up, ledger_by: &ledger_by };
         let queues = exporters.iter().map(|(id, built)| (id.clone(), built.delivery.queue.clone())).collect();
         let (chains, plans) = builder.chains(pipelines);
         let ways_in = WaysIn { journal, metrics: &metrics, chains: &chains, plans: &plans, queues: &queues };
@@ -128,7 +140,7 @@ impl Engine {
             self.serve(component, started)?;
         }
         for plan in &plans {
-            self.deliver(journal, plan, &targets)?;
+            self.deliver(journal, plan, &targets, &settings.starts)?;
         }
         let contexts: Vec<_> = receivers
             .into_iter()
@@ -157,13 +169,16 @@ impl Engine {
         journal: &Journal,
         plan: &Plan,
         targets: &BTreeMap<ComponentId, Arc<Target>>,
+        starts: &BTreeMap<String, Start>,
     ) -> Result<(), EngineError> {
         let shared = Arc::new(Groups::new(plan.signal, plan.batching, plan.exporters.len()));
         for id in &plan.exporters {
             let target = Arc::clone(&targets[id]);
             let queue = &target.delivery.queue;
-            let options = CursorOptions { lag_max: lag_limit(queue) };
-            let cursor = journal.open_cursor(plan.stream, &id.to_string(), options).map_err(|error| EngineError {
+            let name = id.to_string();
+            let start = starts.get(&name).copied().unwrap_or_default();
+            let options = CursorOptions { lag_max: lag_limit(queue), start, ..CursorOptions::default() };
+            let cursor = journal.open_cursor(plan.stream, &name, options).map_err(|error| EngineError {
                 component: format!("pipeline {}", plan.name),
                 error: StartError(error.to_string()),
             })?;
@@ -171,7 +186,13 @@ impl Engine {
                 Some(own) => Arc::new(Groups::new(plan.signal, Some(own), 1)),
                 None => Arc::clone(&shared),
             };
-            self.deliveries.spawn(delivery::run(target, groups, cursor));
+            let way = Way {
+                settler: cursor.settler(),
+                dead_letters: DeadLetters::of(journal, &plan.name, &name),
+                at_end: if journal.is_durable() { AtEnd::Keep } else { AtEnd::Drop },
+                target,
+            };
+            self.deliveries.spawn(delivery::run(way, groups, cursor));
         }
         Ok(())
     }
@@ -220,6 +241,8 @@ impl Engine {
             self.receivers.abort_all();
         }
         let journal = self.ledger.journal.clone();
+        // What a disk has need not be waited for: the next process delivers it.
+        let drain_max = if journal.is_durable() { drain_max.min(DURABLE_DRAIN_MAX) } else { drain_max };
         let gave_up = tokio::time::timeout(drain_max, journal.drained()).await.is_err();
         journal.close();
         if gave_up {
@@ -234,7 +257,30 @@ impl Engine {
         if tokio::time::timeout(RECEIVERS_STOP_MAX, services).await.is_err() {
             self.services.abort_all();
         }
-        Rest { lines: self.ledger.lines(), gave_up }
+        journal.shut_down().await;
+        Rest { lines: self.ledger.lines(), gave_up: gave_up && !journal.is_durable() }
+    }
+}
+
+/// Once in this time the journal lets go what is too old, and its trouble becomes the process's health.
+const LOOK_AFTER_EVERY: Duration = Duration::from_secs(1);
+
+impl Engine {
+    fn look_after(&mut self, journal: &Journal) {
+        if !journal.is_durable() {
+            return;
+        }
+        let (journal, health, stop) = (journal.clone(), self.health.clone(), self.stops.services.child());
+        self.services.spawn(async move {
+            loop {
+                tokio::select! {
+                    () = stop.requested() => return Ok(()),
+                    () = tokio::time::sleep(LOOK_AFTER_EVERY) => {}
+                }
+                journal.expire(clock::unix_ns());
+                health.set_trouble(journal.trouble());
+            }
+        });
     }
 }
 
@@ -274,6 +320,7 @@ struct Builder<'a> {
     journal: &'a Journal,
     metrics: &'a Metrics,
     give_up: &'a Stop,
+    ledger_by: &'a [By],
 }
 
 impl Builder<'_> {
@@ -301,7 +348,8 @@ impl Builder<'_> {
             }
         }
         let filtered_items = self.metrics.counter(names::FILTERED, &[("pipeline", &plan.name)]);
-        let chain = Arc::new(Chain { stream, processors, filtered_items });
+        let labels = Labels::new(self.journal.clone(), stream, self.ledger_by);
+        let chain = Arc::new(Chain { stream, processors, labels, filtered_items });
         let plan = Plan {
             name: plan.name,
             signal: plan.signal,

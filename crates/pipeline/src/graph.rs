@@ -11,10 +11,11 @@ use component::{
 };
 use config::shapes::{Retry, SendingQueue};
 use config::{ComponentId, Diagnostic, Diagnostics, Node, Path, Section, Spanned, nearest};
-use journal::Limits;
 use otlp::Signal;
 
+use crate::labels::By;
 use crate::service::{self, Defined, PipelineSettings, ServiceSettings, Serving, TelemetrySettings};
+use crate::storage::{JournalConfig, JournalSettings, NamedStorage, asked_for};
 
 /// A configuration that can run.
 pub struct Graph {
@@ -23,7 +24,8 @@ pub struct Graph {
     pub(crate) exporters: Vec<(ComponentId, BuiltExporter)>,
     pub(crate) connectors: Vec<(ComponentId, Box<dyn Connector>)>,
     pub(crate) extensions: Vec<(ComponentId, Box<dyn Extension>)>,
-    pub(crate) journal: Limits,
+    pub(crate) journal: JournalSettings,
+    pub(crate) ledger_by: Vec<By>,
     /// `service.telemetry`.
     pub telemetry: TelemetrySettings,
     /// Where the admin API is served, if it is.
@@ -58,11 +60,12 @@ impl Graph {
     pub fn build(root: &Node, registry: &Registry, diagnostics: &mut Diagnostics) -> Option<Graph> {
         let mut root = Section::open(root, Path::root(), diagnostics);
         let service = root.child("service", ServiceSettings::read);
-        let journal = root.child("journal", service::read_journal);
+        let journal = root.child("journal", JournalConfig::read);
+        let ledger_by = root.child("ledger", service::read_ledger);
         let admin = root.child("admin", service::read_admin);
         service::refuse_unbuilt(&mut root);
         let defined = Roles::read(&mut root);
-        let graph = Builder::new(registry, root.diagnostics()).graph(service, &defined, journal, admin);
+        let graph = Builder::new(registry, root.diagnostics()).graph(service, &defined, journal, ledger_by, admin);
         root.finish();
         (!diagnostics.has_errors()).then_some(graph).flatten()
     }
@@ -157,7 +160,8 @@ impl<'a> Builder<'a> {
         &mut self,
         service: ServiceSettings,
         defined: &Roles<'_>,
-        journal: Limits,
+        journal: JournalConfig,
+        ledger_by: Vec<By>,
         admin: Option<Serving>,
     ) -> Option<Graph> {
         let registry = self.registry;
@@ -179,6 +183,8 @@ impl<'a> Builder<'a> {
         self.check_signals(&service.pipelines);
         self.check_connectors(&service.pipelines, &known.connectors);
         self.warn_unused(&service, defined);
+        let storages = storages(&extensions, &service.extensions);
+        let hint = asked_for(&asking(&exporters), &storages, &journal, self.diagnostics);
         let mut processors = Instances { built: processors, defined: &defined.processors };
         let pipelines = service.pipelines.iter().map(|settings| self.plan(settings, &mut processors)).collect();
         let receiving = used(&service.pipelines, |pipeline| &pipeline.receivers);
@@ -189,7 +195,8 @@ impl<'a> Builder<'a> {
             exporters: keep(exporters, &exporting),
             connectors: keep(connectors, &exporting),
             extensions: in_order(extensions, &service.extensions),
-            journal,
+            journal: journal.settle(hint),
+            ledger_by,
             telemetry: service.telemetry,
             admin,
         })
@@ -380,6 +387,28 @@ struct Known {
     exporters: BTreeSet<ComponentId>,
     connectors: BTreeSet<ComponentId>,
     extensions: BTreeSet<ComponentId>,
+}
+
+/// The exporters that name a storage.
+fn asking(exporters: &Built<Option<BuiltExporter>>) -> Vec<(ComponentId, Spanned<ComponentId>)> {
+    let asking = exporters.iter().filter_map(|(id, built)| {
+        let named = built.as_ref()?.delivery.queue.storage.clone()?;
+        Some((id.clone(), named))
+    });
+    asking.collect()
+}
+
+/// What `sending_queue.storage` may name.
+fn storages(
+    built: &Built<Option<Box<dyn Extension>>>,
+    running: &[Spanned<ComponentId>],
+) -> BTreeMap<ComponentId, NamedStorage> {
+    let named = built.iter().map(|(id, extension)| {
+        let is_listed = running.iter().any(|named| named.value == *id);
+        let hint = extension.as_ref().and_then(|extension| extension.storage());
+        (id.clone(), NamedStorage { is_listed, hint })
+    });
+    named.collect()
 }
 
 /// What the `auth` of components may name.

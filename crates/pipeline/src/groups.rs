@@ -60,7 +60,10 @@ impl Group {
 pub(crate) enum Next {
     Group(Group),
     /// Records that left the journal unread.
-    Lost(u64),
+    Lost {
+        items: u64,
+        cause: String,
+    },
     Closed,
 }
 
@@ -82,7 +85,7 @@ impl Groups {
         };
         match cursor.next(limit).await {
             Read::Records(records) => Next::Group(self.make(records)),
-            Read::Gap { items, .. } => Next::Lost(items),
+            Read::Gap { items, cause, .. } => Next::Lost { items, cause: cause.0.into_owned() },
             Read::Closed => Next::Closed,
         }
     }
@@ -126,7 +129,7 @@ impl Groups {
                 Next::Group(Group { records, batches: merged.batches })
             }
             Read::Records(records) => Next::Group(self.make(records)),
-            Read::Gap { items, .. } => Next::Lost(items),
+            Read::Gap { items, cause, .. } => Next::Lost { items, cause: cause.0.into_owned() },
             Read::Closed => Next::Closed,
         }
     }

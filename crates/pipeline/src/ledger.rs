@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use journal::{Book, Journal};
+use journal::disk::DiskStats;
+use journal::{Book, Bucket, Detail, Journal, LabelBook};
 use otlp::Signal;
 
 use crate::delivery::bucket;
@@ -32,6 +33,33 @@ pub struct Line {
     pub pending_records: u64,
     /// When the oldest of them was accepted, in nanoseconds since the Unix epoch.
     pub oldest_pending_unix_ns: Option<u64>,
+    /// Whether the configuration still has the exporter. One that it has no more is remembered for a while.
+    pub is_configured: bool,
+}
+
+/// A part of a line: one service's or one metric's items.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// The pipeline's id.
+    pub pipeline: String,
+    /// The exporter's or connector's id.
+    pub exporter: String,
+    /// What the part is of, such as `service.name` or `metric.name`; `other` where there were too many to tell apart.
+    pub dimension: String,
+    /// Whose it is.
+    pub name: String,
+    /// Items that the pipeline's journal took.
+    pub accepted: u64,
+    /// Items that the backend confirmed.
+    pub delivered: u64,
+    /// Items that the backend refused for good.
+    pub rejected: u64,
+    /// Items that were given up.
+    pub dropped: u64,
+    /// Items of requests of which a backend took a part, so that nobody knows whose it refused.
+    pub partly: u64,
+    /// What is left: items that wait or are under way.
+    pub pending: u64,
 }
 
 impl Line {
@@ -51,6 +79,9 @@ impl Line {
     }
 }
 
+/// How the cursors of replays are named.
+pub(crate) const REPLAY: &str = "replay ";
+
 /// Reads the ledger of a running process.
 #[derive(Clone, Debug)]
 pub struct Ledger {
@@ -61,9 +92,31 @@ pub struct Ledger {
 impl Ledger {
     /// Every line, as of one moment.
     pub fn lines(&self) -> Vec<Line> {
-        let books = self.journal.books();
-        let lines = books.into_iter().filter_map(|book| Some(line(*self.signals.get(&book.stream)?, book)));
+        let books = self.journal.books(Detail::Totals);
+        let lines = books.into_iter().filter_map(|book| Some(line(self.signal(&book)?, book)));
         lines.collect()
+    }
+
+    /// The lines' parts by service, and by metric where the configuration asks for that.
+    pub fn parts(&self) -> Vec<Part> {
+        let books = self.journal.books(Detail::Labels);
+        let books = books.iter().filter(|book| self.signal(book).is_some());
+        books.flat_map(|book| book.by_label.iter().map(|label| part(book, label))).collect()
+    }
+
+    /// Books of replays and of dead letters are no lines.
+    fn signal(&self, book: &Book) -> Option<Signal> {
+        self.signals.get(&book.stream).copied().filter(|_| !book.cursor.starts_with(REPLAY))
+    }
+
+    /// What the storage has done; none in memory.
+    pub fn disk(&self) -> Option<DiskStats> {
+        self.journal.disk_stats()
+    }
+
+    /// Why the storage refuses data now.
+    pub fn trouble(&self) -> Option<String> {
+        self.journal.trouble()
     }
 
     /// The memory that the journal holds, in bytes, and its bound.
@@ -85,6 +138,7 @@ fn line(signal: Signal, book: Book) -> Line {
         pending_bytes: book.pending_bytes,
         pending_records: book.pending_records,
         oldest_pending_unix_ns: book.oldest_pending_unix_ns,
+        is_configured: book.open,
     };
     for (name, items) in book.settled {
         if let Some(cause) = name.0.strip_prefix(bucket::REJECTED) {
@@ -97,4 +151,23 @@ fn line(signal: Signal, book: Book) -> Line {
         // A bucket of no known kind is left out, so that the line does not balance and says so.
     }
     line
+}
+
+fn part(book: &Book, label: &LabelBook) -> Part {
+    let (dimension, name) = label.label.split_once('=').unwrap_or((&label.label, ""));
+    let sum = |of: &dyn Fn(&Bucket) -> bool| {
+        label.settled.iter().filter(|(bucket, _)| of(bucket)).map(|(_, items)| items).sum()
+    };
+    Part {
+        pipeline: book.stream.clone(),
+        exporter: book.cursor.clone(),
+        dimension: dimension.to_owned(),
+        name: name.to_owned(),
+        accepted: label.appended_items,
+        delivered: sum(&|bucket| bucket.0 == bucket::DELIVERED),
+        rejected: sum(&|bucket| bucket.0.starts_with(bucket::REJECTED)),
+        dropped: sum(&|bucket| bucket.0.starts_with(bucket::DROPPED)),
+        partly: sum(&|bucket| *bucket == Bucket::PARTLY),
+        pending: label.pending_items(),
+    }
 }

@@ -20,17 +20,21 @@
 //! ```
 
 mod chain;
+mod dead_letters;
 mod delivery;
 mod engine;
 mod graph;
 mod groups;
+mod labels;
 mod ledger;
 mod service;
+mod storage;
 mod telemetry;
 mod trouble;
 
 pub use engine::{Engine, EngineError, Rest};
 pub use graph::Graph;
-pub use ledger::{Ledger, Line};
+pub use journal::disk::DiskStats;
+pub use ledger::{Ledger, Line, Part};
 pub use service::{LogEncoding, Serving, TelemetrySettings};
 pub use telemetry::{CounterSuffix, render};

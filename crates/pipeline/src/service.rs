@@ -1,13 +1,10 @@
 //! The parts of the configuration that name no component: `service`, `journal` and `admin`.
 
 use config::{ComponentId, Diagnostic, Node, Section, Spanned};
-use journal::{Limits, WhenFull};
 use otlp::Signal;
 
+use crate::labels::By;
 use crate::telemetry::CounterSuffix;
-
-/// The journal's bound where the configuration says nothing.
-const JOURNAL_BYTES_DEFAULT: u64 = 256 << 20;
 
 /// A pipeline as the configuration names it.
 #[derive(Clone, Debug)]
@@ -197,22 +194,13 @@ fn read_reader(section: &mut Section<'_>) -> Option<String> {
     })
 }
 
-/// `journal`: the bounds of what waits.
-pub(crate) fn read_journal(section: &mut Section<'_>) -> Limits {
-    let storage = section.get("storage").one_of(&[("memory", "memory"), ("disk", "disk"), ("kafka", "kafka")]);
-    match storage.or("memory") {
-        "memory" => {}
-        kind => section.error("storage", format!("not built yet: a journal in `{kind}`; use `memory`")),
-    }
-    section.unsupported("directory", "a journal on disk");
-    section.unsupported("sync", "a journal on disk");
-    let size = section.child("retention", |retention| {
-        retention.unsupported("age", "retention by age");
-        retention.get("size").bytes().ensure("at least 1MiB", |size| *size >= 1 << 20).or(JOURNAL_BYTES_DEFAULT)
-    });
-    let policies = [("refuse", WhenFull::Refuse), ("drop_oldest", WhenFull::DropOldest)];
-    let when_full = section.get("when_full").one_of(&policies).or_default();
-    Limits { size_bytes_max: size, when_full }
+/// `ledger`: what it tells apart beside pipelines and exporters.
+pub(crate) fn read_ledger(section: &mut Section<'_>) -> Vec<By> {
+    let choices = [("service.name", By::Service), ("metric.name", By::Metric)];
+    let mut by = section.get("by").each(|field| field.one_of(&choices).optional()).or(vec![By::Service]);
+    by.sort_unstable();
+    by.dedup();
+    by
 }
 
 /// The admin API's default: nothing outside this machine reaches it.

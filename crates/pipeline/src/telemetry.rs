@@ -2,6 +2,7 @@
 
 use component::metrics::{Description, Family, Observations};
 use component::{Metrics, clock};
+use journal::disk::DiskStats;
 use otlp::Signal;
 
 use crate::ledger::Ledger;
@@ -76,6 +77,30 @@ pub(crate) mod names {
     );
     pub(crate) const JOURNAL_BYTES: Description =
         Description::gauge("crossfade_journal_bytes", "Memory that the journal holds.");
+    pub(crate) const JOURNAL_DISK_BYTES: Description =
+        Description::gauge("crossfade_journal_disk_bytes", "What the journal takes of the disk.");
+    pub(crate) const JOURNAL_DISK_BYTES_MAX: Description =
+        Description::gauge("crossfade_journal_disk_bytes_max", "The bound on it.");
+    pub(crate) const JOURNAL_SEGMENTS: Description =
+        Description::gauge("crossfade_journal_segments", "Files of the journal.");
+    pub(crate) const JOURNAL_COMMITS: Description =
+        Description::counter("crossfade_journal_commits", "Groups of appends that were written together.");
+    pub(crate) const JOURNAL_WRITTEN: Description =
+        Description::counter("crossfade_journal_written_bytes", "Bytes written to the journal.");
+    pub(crate) const JOURNAL_ERRORS: Description =
+        Description::counter("crossfade_journal_errors", "Writes and syncs of the journal that failed.");
+    pub(crate) const JOURNAL_DAMAGED: Description = Description::counter(
+        "crossfade_journal_damaged_records",
+        "Records that could not be read, once for each exporter that lost them.",
+    );
+    pub(crate) const JOURNAL_REFUSING: Description = Description::gauge(
+        "crossfade_journal_refusing",
+        "1 while the storage cannot be written and new data is refused, 0 otherwise.",
+    );
+    pub(crate) const JOURNAL_MAYBE_TWICE: Description = Description::gauge(
+        "crossfade_journal_maybe_twice_items",
+        "Items that were under way when the last process ended: they were sent again.",
+    );
     pub(crate) const JOURNAL_BYTES_MAX: Description =
         Description::gauge("crossfade_journal_bytes_max", "The bound on it.");
 }
@@ -97,6 +122,10 @@ fn put_ledger(to: &mut Observations, ledger: &Ledger) {
     let (held, max) = ledger.retained_bytes();
     to.put(names::JOURNAL_BYTES, &[], held as f64);
     to.put(names::JOURNAL_BYTES_MAX, &[], max as f64);
+    if let Some(disk) = ledger.disk() {
+        put_disk(to, &disk);
+        to.put(names::JOURNAL_REFUSING, &[], f64::from(u8::from(ledger.trouble().is_some())));
+    }
     let now_unix_ns = clock::unix_ns();
     let lines = ledger.lines();
     for line in &lines {
@@ -117,6 +146,17 @@ fn put_ledger(to: &mut Observations, ledger: &Ledger) {
         to.put(names::LAG_SECONDS, &labels, now_unix_ns.saturating_sub(oldest) as f64 / 1e9);
     }
     put_exporters(to, &lines, max);
+}
+
+fn put_disk(to: &mut Observations, disk: &DiskStats) {
+    to.put(names::JOURNAL_DISK_BYTES, &[], disk.size_bytes as f64);
+    to.put(names::JOURNAL_DISK_BYTES_MAX, &[], disk.size_bytes_max as f64);
+    to.put(names::JOURNAL_SEGMENTS, &[], disk.segments as f64);
+    to.put(names::JOURNAL_COMMITS, &[], disk.commits as f64);
+    to.put(names::JOURNAL_WRITTEN, &[], disk.written_bytes as f64);
+    to.put(names::JOURNAL_ERRORS, &[], disk.errors as f64);
+    to.put(names::JOURNAL_DAMAGED, &[], disk.damaged_records as f64);
+    to.put(names::JOURNAL_MAYBE_TWICE, &[], disk.maybe_twice_items as f64);
 }
 
 /// The Collector's exporter metrics: summed over the pipelines that share an exporter.

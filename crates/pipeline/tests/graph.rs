@@ -67,8 +67,35 @@ fn a_component_is_named_once_in_a_pipeline() {
 }
 
 #[test]
-fn a_disk_journal_is_named_as_not_built_rather_than_ignored() {
-    check(&format!("{PARTS}journal: {{storage: disk}}"), "not built yet: a journal in `disk`");
+fn what_does_not_go_together_in_a_journal_is_told() {
+    let journal = |journal: &str, expected: &str| check(&format!("{PARTS}journal: {journal}"), expected);
+    journal("{storage: kafka}", "not built yet: a journal in `kafka`");
+    journal("{storage: disk}", "expected a `directory` beside `storage: disk`");
+    journal("{directory: /tmp/j}", "expected `storage: disk` beside it");
+    journal("{storage: memory, sync: on_write}", "journal.sync: is for `storage: disk`");
+    journal("{retention: {age: 1h}, storage: memory}", "`age` is for `storage: disk`");
+    journal("{storage: disk, directory: /tmp/j, sync_interval: 1s}", "expected `sync: interval` beside it");
+    journal("{storage: disk, directory: /tmp/j, retention: {size: 1MiB}}", "expected a `size` of at least 4 MiB");
+    journal("{storage: disk, directory: /tmp/j, start: {test: newest}}", "expected `oldest` or `end` for `test`");
+    journal("{storage: disk, directroy: /tmp/j}", "did you mean `directory`?");
+    check(&format!("{PARTS}ledger: {{by: [service]}}"), "ledger.by[0]");
+}
+
+#[test]
+fn a_queue_with_a_storage_is_the_journal_on_disk() {
+    let with = |extensions: &str, listed: &str, journal: &str| {
+        let pipelines = "pipelines: {logs: {receivers: [hand], exporters: [test]}}";
+        let exporters = "exporters: {test: {sending_queue: {storage: kept}}}";
+        format!(
+            "receivers: {{hand: }}\n{exporters}\nextensions: {{{extensions}}}\njournal: {{{journal}}}\n\
+             service: {{extensions: [{listed}], {pipelines}}}\n"
+        )
+    };
+    assert_eq!(errors(&with("kept: ", "kept", "")), "");
+    check(&with("", "", ""), "`kept` is not among the configuration's extensions");
+    check(&with("kept: ", "", ""), "`service.extensions` does not list `kept`");
+    check(&with("kept: ", "kept", "storage: memory"), "`journal.storage` is `memory`; leave one of the two out");
+    check(&with("idle: ", "idle", "").replace("storage: kept", "storage: idle"), "the extension `idle` is no storage");
 }
 
 #[test]

@@ -219,6 +219,7 @@ impl Committer {
         if self.writer.leave_segment().is_err() {
             self.backing.errors.fetch_add(1, Relaxed);
         }
+        self.backing.library.disk.release();
     }
 
     /// Writes what is queued as one group, and answers. `false`: there was nothing, or it cannot be written now and

@@ -6,6 +6,8 @@ use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use parking_lot::Mutex;
+
 /// A directory of files.
 pub trait Disk: Send + Sync + 'static {
     /// The names of all files.
@@ -38,6 +40,9 @@ pub trait Disk: Send + Sync + 'static {
     /// # Errors
     /// As the file system says.
     fn sync_names(&self) -> io::Result<()>;
+
+    /// Lets other processes have it: nothing is written any more.
+    fn release(&self) {}
 }
 
 /// One file.
@@ -73,12 +78,12 @@ pub trait DiskFile: Send + Sync + 'static {
     fn sync(&self) -> io::Result<()>;
 }
 
-/// A real directory, locked against other processes for as long as this value lives.
+/// A real directory, locked against other processes until it is released or dropped.
 #[derive(Debug)]
 pub struct Directory {
     path: PathBuf,
-    /// `None` where it was opened only to look.
-    _lock: Option<File>,
+    /// `None` where it was opened only to look, and once it was released.
+    lock: Mutex<Option<File>>,
 }
 
 /// Why a directory cannot be used.
@@ -125,7 +130,7 @@ impl Directory {
         options.create(true).truncate(false).write(true).mode(0o600);
         let lock = options.open(&lock_path).map_err(error("open", &lock_path))?;
         match lock.try_lock() {
-            Ok(()) => Ok(Directory { path: path.to_owned(), _lock: Some(lock) }),
+            Ok(()) => Ok(Directory { path: path.to_owned(), lock: Mutex::new(Some(lock)) }),
             Err(TryLockError::WouldBlock) => Err(DirectoryError::Locked { path: path.to_owned() }),
             Err(TryLockError::Error(cause)) => Err(error("lock", &lock_path)(cause)),
         }
@@ -138,7 +143,7 @@ impl Directory {
     pub fn look(path: &Path) -> Result<Directory, DirectoryError> {
         let what = "read the directory";
         fs::read_dir(path).map_err(|cause| DirectoryError::Io { what, path: path.to_owned(), cause })?;
-        Ok(Directory { path: path.to_owned(), _lock: None })
+        Ok(Directory { path: path.to_owned(), lock: Mutex::new(None) })
     }
 }
 
@@ -166,7 +171,7 @@ impl Disk for Directory {
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
         let path = self.path.join(name);
-        let writable = OpenOptions::new().read(true).write(self._lock.is_some()).open(&path);
+        let writable = OpenOptions::new().read(true).write(self.lock.lock().is_some()).open(&path);
         // A file system that was made read-only can still be delivered from.
         let file = writable.or_else(|_| OpenOptions::new().read(true).open(&path))?;
         Ok(Arc::new(file))
@@ -178,6 +183,10 @@ impl Disk for Directory {
 
     fn sync_names(&self) -> io::Result<()> {
         File::open(&self.path)?.sync_all()
+    }
+
+    fn release(&self) {
+        self.lock.lock().take();
     }
 }
 

@@ -9,9 +9,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use component::{
-    BatchLimits, BuildContext, BuiltExporter, BuiltProcessor, Delivery, Encoded, Exporter, ExporterFactory, Failure,
-    Intake, Metrics, Order, Outcome, Processor, ProcessorFactory, Receiver, ReceiverContext, ReceiverFactory, Refused,
-    Registry, Rejection, Request, Running, StartError,
+    BatchLimits, BuildContext, BuiltExporter, BuiltProcessor, Delivery, Encoded, Exporter, ExporterFactory, Extension,
+    ExtensionContext, ExtensionFactory, Failure, Intake, Metrics, Order, Outcome, Processor, ProcessorFactory,
+    Receiver, ReceiverContext, ReceiverFactory, Refused, Registry, Rejection, Request, Running, StartError,
+    StorageHint,
 };
 use config::shapes::{Retry, SendingQueue};
 use config::{Diagnostics, Section, TestEnvironment};
@@ -107,6 +108,24 @@ impl Backend {
         };
         tokio::time::timeout(Duration::from_secs(20), wait).await.expect("the backend gets its items");
     }
+}
+
+/// `items` log records of one service.
+pub fn logs_of(service: &str, items: u32) -> Batch {
+    let mut encoder = LogsEncoder::new();
+    encoder.resource_logs(|resource| {
+        resource.resource(|resource| {
+            resource.attributes().string("service.name", service);
+        });
+        resource.scope_logs(|scope| {
+            for index in 0..items {
+                scope.log_record(|record| {
+                    record.time_unix_nano(u64::from(index) + 1);
+                });
+            }
+        });
+    });
+    encoder.finish()
 }
 
 /// `items` log records.
@@ -242,13 +261,42 @@ fn build_exporter(section: &mut Section<'_>, context: &BuildContext<'_>) -> Opti
     Some(BuiltExporter { exporter, delivery: Delivery { queue, retry, timeout, order } })
 }
 
+/// An extension that keeps what waits, if it is named `kept`.
+struct Idle(Option<StorageHint>);
+
+impl Extension for Idle {
+    fn storage(&self) -> Option<StorageHint> {
+        self.0.clone()
+    }
+
+    fn start(
+        self: Box<Self>,
+        context: ExtensionContext,
+    ) -> Pin<Box<dyn Future<Output = Result<Running, StartError>> + Send>> {
+        Box::pin(async move {
+            let running: Running = Box::pin(async move {
+                context.stop.requested().await;
+                Ok(())
+            });
+            Ok(running)
+        })
+    }
+}
+
+fn build_extension(_: &mut Section<'_>, context: &BuildContext<'_>) -> Option<Box<dyn Extension>> {
+    let hint = StorageHint { directory: "/nowhere".into() };
+    Some(Box::new(Idle((context.id.kind == "kept").then_some(hint))))
+}
+
 pub fn registry() -> Registry {
     let signals = &Signal::ALL;
     let processor = |kind| ProcessorFactory { kind, aliases: &[], signals, build: build_processor };
+    let extension = |kind| ExtensionFactory { kind, aliases: &[], signals: &[], build: build_extension };
     Registry {
         receivers: vec![ReceiverFactory { kind: "hand", aliases: &[], signals, build: build_receiver }],
         processors: vec![processor("batch"), processor("drop"), processor("refuse")],
         exporters: vec![ExporterFactory { kind: "test", aliases: &[], signals, build: build_exporter }],
+        extensions: vec![extension("kept"), extension("idle")],
         ..Registry::default()
     }
 }
@@ -263,5 +311,9 @@ pub fn graph(yaml: &str) -> Graph {
 }
 
 pub async fn engine(yaml: &str) -> Engine {
-    Engine::start(graph(yaml), Metrics::default()).await.unwrap()
+    try_engine(yaml).await.unwrap()
+}
+
+pub async fn try_engine(yaml: &str) -> Result<Engine, pipeline::EngineError> {
+    Engine::start(graph(yaml), Metrics::default()).await
 }
