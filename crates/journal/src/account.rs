@@ -49,6 +49,8 @@ pub(crate) struct Account {
     pub(crate) by_label: BTreeMap<LabelId, LabelAccount>,
     /// Since when no reader has opened it, in nanoseconds since the Unix epoch.
     pub(crate) detached_at_unix_ns: Option<u64>,
+    /// Records may have been lost whose shares nobody knew. It is not written down: an account that was read is unsure.
+    pub(crate) labels_unsure: bool,
 }
 
 /// One label's part of a cursor's account.
@@ -89,7 +91,9 @@ impl Image {
         // A settlement that is there although its records are not: they are missing, and were appended all the same.
         let furthest = note.runs.iter().map(|span| span.end).fold(note.read_to, Mark::later);
         self.advance(self.cursors[index].stream, furthest);
-        self.cursors[index].settle(note);
+        let account = &mut self.cursors[index];
+        let end = self.streams.get(account.stream.index()).map_or(furthest, |stream| stream.end);
+        account.settle(note, end);
     }
 
     /// The stream goes as far as `to`, although its records up to there were not found.
@@ -120,13 +124,26 @@ impl Account {
             settled: Buckets::new(),
             by_label: BTreeMap::new(),
             detached_at_unix_ns: None,
+            labels_unsure: true,
         }
     }
 
     pub(crate) fn append(&mut self, items: u64, shares: &[Share]) {
-        self.appended_items += items;
+        self.appended_items = self.appended_items.saturating_add(items);
         for share in shares {
-            self.by_label.entry(share.label).or_default().appended_items += u64::from(share.items);
+            let account = self.by_label.entry(share.label).or_default();
+            account.appended_items = account.appended_items.saturating_add(share.items.into());
+        }
+    }
+
+    /// Everything is settled, so nothing of any label is left. Where a part was lost together with the shares of its
+    /// records, that part is found here.
+    fn close_labels(&mut self) {
+        for account in self.by_label.values_mut() {
+            let left = account.pending_items();
+            if left > 0 {
+                increase(&mut account.settled, &Bucket::PARTLY, left);
+            }
         }
     }
 
@@ -136,27 +153,50 @@ impl Account {
         read.saturating_sub(self.place.ahead.lag().items)
     }
 
-    pub(crate) fn settle(&mut self, note: &Note) {
-        note.runs.iter().for_each(|span| self.place.settle(*span));
+    /// Enters a settlement; `end` is where the stream ends.
+    pub(crate) fn settle(&mut self, note: &Note, end: Mark) {
+        let low = self.place.low.offset;
+        note.runs.iter().filter(|span| span.start.offset >= low).for_each(|span| self.place.settle(*span));
         self.read_to = self.read_to.later(note.read_to);
         for (bucket, items) in &note.settled {
-            *self.settled.entry(bucket.clone()).or_default() += items;
+            increase(&mut self.settled, bucket, *items);
         }
         for ((label, bucket), items) in &note.by_label {
             let account = self.by_label.entry(*label).or_default();
-            *account.settled.entry(bucket.clone()).or_default() += items;
+            increase(&mut account.settled, bucket, *items);
+            // Records that were there before the cursor was are counted by label once they are settled.
+            account.appended_items = account.appended_items.max(sum(&account.settled));
+        }
+        if self.labels_unsure && self.place.low.offset >= end.offset {
+            self.labels_unsure = false;
+            self.close_labels();
         }
     }
+}
+
+impl LabelAccount {
+    fn pending_items(&self) -> u64 {
+        self.appended_items.saturating_sub(sum(&self.settled))
+    }
+}
+
+/// All items of all buckets.
+pub(crate) fn sum(buckets: &Buckets) -> u64 {
+    buckets.values().fold(0, |sum, items| sum.saturating_add(*items))
+}
+
+fn increase(buckets: &mut Buckets, bucket: &Bucket, items: u64) {
+    let sum = buckets.entry(bucket.clone()).or_default();
+    *sum = sum.saturating_add(items);
 }
 
 // === impl Note ===
 
 impl Note {
-    pub(crate) fn add(&mut self, bucket: Bucket, items: u64, shares: &[Share]) {
+    pub(crate) fn add_shares(&mut self, bucket: &Bucket, shares: &[Share]) {
         for share in shares {
             *self.by_label.entry((share.label, bucket.clone())).or_default() += u64::from(share.items);
         }
-        *self.settled.entry(bucket).or_default() += items;
     }
 
     /// An upper bound of what it takes to write it down.

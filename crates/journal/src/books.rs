@@ -131,7 +131,7 @@ pub struct LabelBook {
 impl LabelBook {
     /// Items that are not settled.
     pub fn pending_items(&self) -> u64 {
-        self.appended_items.saturating_sub(self.settled.values().sum())
+        self.appended_items.saturating_sub(crate::account::sum(&self.settled))
     }
 }
 
@@ -175,6 +175,6 @@ impl Book {
 
     /// Whether every appended item is accounted for.
     pub fn balances(&self) -> bool {
-        self.appended_items == self.settled.values().sum::<u64>() + self.pending_items
+        self.appended_items == crate::account::sum(&self.settled).saturating_add(self.pending_items)
     }
 }

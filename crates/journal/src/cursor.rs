@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::sync::Notify;
 
 use crate::books::{Bucket, Settlement, SettlementError};
-use crate::log::{Next, Shared, StreamId};
+use crate::log::{Handle, StreamId};
 use crate::record::{Offset, Record};
 use crate::stream::Look;
 
@@ -131,7 +131,7 @@ pub enum CursorError {
 /// next cursor of this name reads them again.
 #[derive(Debug)]
 pub struct Cursor {
-    pub(crate) shared: Arc<Shared>,
+    pub(crate) shared: Arc<Handle>,
     pub(crate) stream: StreamId,
     pub(crate) index: usize,
     pub(crate) news: Arc<Notify>,
@@ -140,23 +140,23 @@ pub struct Cursor {
 impl Cursor {
     /// The next records; waits until there is one, or until the stream is closed.
     ///
-    /// Cancellation: dropping the future loses nothing. Records that were handed out to a future that was dropped are
-    /// read again after the cursor is opened again.
+    /// Cancellation: dropping the future loses nothing; the next call reads the same.
     pub async fn next(&mut self, limit: ReadLimit) -> Read {
         loop {
-            match self.shared.look(self.stream, self.index, limit) {
+            let look = match self.shared.look(self.stream, self.index, limit) {
                 Look::Ready(read) => return read,
-                Look::Nothing => self.changed().await,
-                elsewhere @ Look::Elsewhere { .. } => {
-                    let (shared, stream, index) = (Arc::clone(&self.shared), self.stream, self.index);
-                    let fetch = move || shared.fetch(stream, index, &elsewhere, limit);
-                    match tokio::task::spawn_blocking(fetch).await {
-                        Ok(Next::Read(read)) => return read,
-                        Ok(Next::Again | Next::Nothing) => {}
-                        // The runtime is going down.
-                        Err(_) => return Read::Closed,
-                    }
+                Look::Nothing => {
+                    self.changed().await;
+                    continue;
                 }
+                elsewhere @ Look::Elsewhere { .. } => elsewhere,
+            };
+            let (shared, stream) = (Arc::clone(&self.shared), self.stream);
+            let fetch = move || (shared.fetch(stream, &look, limit), look);
+            // An error: the runtime is going down.
+            let Ok((fetched, look)) = tokio::task::spawn_blocking(fetch).await else { return Read::Closed };
+            if let Some(read) = fetched.and_then(|f| self.shared.take_fetched(stream, self.index, &look, f)) {
+                return read;
             }
         }
     }
@@ -164,14 +164,14 @@ impl Cursor {
     /// The next records, if there are any now. It reads from the disk where it must, and blocks for as long.
     pub fn try_next(&mut self, limit: ReadLimit) -> Option<Read> {
         loop {
-            match self.shared.look(self.stream, self.index, limit) {
+            let look = match self.shared.look(self.stream, self.index, limit) {
                 Look::Ready(read) => return Some(read),
                 Look::Nothing => return None,
-                elsewhere @ Look::Elsewhere { .. } => {
-                    if let Next::Read(read) = self.shared.fetch(self.stream, self.index, &elsewhere, limit) {
-                        return Some(read);
-                    }
-                }
+                elsewhere @ Look::Elsewhere { .. } => elsewhere,
+            };
+            let fetched = self.shared.fetch(self.stream, &look, limit)?;
+            if let Some(read) = self.shared.take_fetched(self.stream, self.index, &look, fetched) {
+                return Some(read);
             }
         }
     }
@@ -226,7 +226,7 @@ impl Cursor {
 /// Settles what one cursor has read.
 #[derive(Clone, Debug)]
 pub struct Settler {
-    shared: Arc<Shared>,
+    shared: Arc<Handle>,
     stream: StreamId,
     index: usize,
 }
@@ -266,9 +266,9 @@ impl Lag {
     /// Both together, with the earlier age of the two where the first has none.
     pub(crate) fn plus(self, other: Lag) -> Lag {
         Lag {
-            records: self.records + other.records,
-            items: self.items + other.items,
-            bytes: self.bytes + other.bytes,
+            records: self.records.saturating_add(other.records),
+            items: self.items.saturating_add(other.items),
+            bytes: self.bytes.saturating_add(other.bytes),
             oldest_unix_ns: self.oldest_unix_ns.or(other.oldest_unix_ns),
         }
     }

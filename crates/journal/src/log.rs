@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use parking_lot::Mutex;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, oneshot, watch};
 
 use crate::account::Image;
 use crate::books::{Book, Bucket, Detail, LabelId};
@@ -87,8 +87,12 @@ pub enum AppendError {
 /// Named streams of records, bounded together. Clones are the same journal.
 #[derive(Clone, Debug)]
 pub struct Journal {
-    shared: Arc<Shared>,
+    shared: Arc<Handle>,
 }
+
+/// What users of a journal share: when the last of them has gone, nothing more is written.
+#[derive(Debug)]
+pub(crate) struct Handle(Arc<Shared>);
 
 /// What the journal and its cursors share.
 pub(crate) struct Shared {
@@ -97,8 +101,8 @@ pub(crate) struct Shared {
     pub(crate) space: Notify,
     /// The storage behind memory, where there is one.
     pub(crate) backing: Option<Arc<Backing>>,
-    /// Told when everything was written for the last time.
-    ended: Notify,
+    /// Its other side has gone once everything was written for the last time and the storage was let go.
+    ended: watch::Receiver<()>,
 }
 
 // === impl Journal ===
@@ -106,7 +110,9 @@ pub(crate) struct Shared {
 impl Journal {
     /// A journal whose records live in memory: an append says "queued", and a crash forgets it.
     pub fn in_memory(limits: Limits) -> Journal {
-        Journal { shared: Arc::new(Shared::new(State::new(limits, Image::default(), None), None)) }
+        let (_, ended) = watch::channel(());
+        let shared = Shared::new(State::new(limits, Image::default(), None), None, ended);
+        Journal { shared: Arc::new(Handle(Arc::new(shared))) }
     }
 
     /// A journal on disk, with a thread that writes. What was there goes on where it ended.
@@ -114,11 +120,11 @@ impl Journal {
     /// # Errors
     /// A disk that cannot be read.
     pub fn open(disk: Arc<dyn Disk>, options: DiskOptions) -> Result<(Journal, Recovery), OpenError> {
-        let (journal, committer, recovery) = Journal::open_stepped(disk, options)?;
-        let ended = Arc::clone(&journal.shared);
+        let (ending, ended) = watch::channel(());
+        let (journal, committer, recovery) = Journal::open_until(disk, options, ended)?;
         let run = move || {
             committer.run();
-            ended.ended.notify_one();
+            drop(ending);
         };
         std::thread::Builder::new().name("journal".into()).spawn(run)?;
         Ok((journal, recovery))
@@ -132,14 +138,23 @@ impl Journal {
         disk: Arc<dyn Disk>,
         options: DiskOptions,
     ) -> Result<(Journal, Committer, Recovery), OpenError> {
+        let (_, ended) = watch::channel(());
+        Journal::open_until(disk, options, ended)
+    }
+
+    fn open_until(
+        disk: Arc<dyn Disk>,
+        options: DiskOptions,
+        ended: watch::Receiver<()>,
+    ) -> Result<(Journal, Committer, Recovery), OpenError> {
         let limits = Limits { size_bytes_max: options.memory_bytes_max, when_full: options.when_full };
         let Opened { image, writer, backing, firsts, report } = crate::disk::open(disk, options)?;
         let mut state = State::new(limits, image, Some(Outbox::default()));
         state.start_from(&firsts);
         let backing = Arc::new(backing);
-        let shared = Arc::new(Shared::new(state, Some(Arc::clone(&backing))));
+        let shared = Arc::new(Shared::new(state, Some(Arc::clone(&backing)), ended));
         let committer = Committer::new(Arc::clone(&shared), backing, writer);
-        Ok((Journal { shared }, committer, report))
+        Ok((Journal { shared: Arc::new(Handle(shared)) }, committer, report))
     }
 
     /// The stream of this name, made if there is none yet.
@@ -225,7 +240,8 @@ impl Journal {
         self.close();
         if let Some(backing) = &self.shared.backing {
             backing.stop();
-            self.shared.ended.notified().await;
+            // An error is the end: the other side never sends.
+            let _ = self.shared.ended.clone().changed().await;
         }
     }
 
@@ -263,19 +279,27 @@ impl Journal {
     }
 }
 
-// === impl Shared ===
+impl std::ops::Deref for Handle {
+    type Target = Shared;
 
-/// What a reader finds.
-pub(crate) enum Next {
-    Read(Read),
-    Nothing,
-    /// The cursor has moved meanwhile: look again.
-    Again,
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
 }
 
+impl Drop for Handle {
+    fn drop(&mut self) {
+        if let Some(backing) = &self.0.backing {
+            backing.stop();
+        }
+    }
+}
+
+// === impl Shared ===
+
 impl Shared {
-    fn new(state: State, backing: Option<Arc<Backing>>) -> Shared {
-        Shared { state: Mutex::new(state), space: Notify::new(), backing, ended: Notify::new() }
+    fn new(state: State, backing: Option<Arc<Backing>>, ended: watch::Receiver<()>) -> Shared {
+        Shared { state: Mutex::new(state), space: Notify::new(), backing, ended }
     }
 
     /// There is something to be written down.
@@ -289,24 +313,30 @@ impl Shared {
         self.state.lock().look(stream, index, limit)
     }
 
-    /// Reads from the storage what a look did not find in memory. It blocks for as long as the disk takes.
-    pub(crate) fn fetch(&self, stream: StreamId, index: usize, look: &Look, limit: ReadLimit) -> Next {
-        let (Look::Elsewhere { from, to }, Some(backing)) = (look, &self.backing) else { return Next::Nothing };
-        let fetched = backing.library.fetch(stream, *from, *to, limit);
+    /// Reads from the storage what a look did not find in memory. It blocks for as long as the disk takes, and changes
+    /// nothing: a reader that has gone meanwhile has lost nothing.
+    pub(crate) fn fetch(&self, stream: StreamId, look: &Look, limit: ReadLimit) -> Option<Fetched> {
+        let (Look::Elsewhere { from, to }, Some(backing)) = (look, &self.backing) else { return None };
+        Some(backing.library.fetch(stream, *from, *to, limit))
+    }
+
+    /// Hands over what was fetched; none: look again.
+    pub(crate) fn take_fetched(&self, stream: StreamId, index: usize, look: &Look, fetched: Fetched) -> Option<Read> {
+        let (Look::Elsewhere { from, .. }, Some(backing)) = (look, &self.backing) else { return None };
         let mut state = self.state.lock();
         match fetched {
             Fetched::Records { records, next_at_unix_ns } => {
-                state.take_fetched(stream, index, records, next_at_unix_ns).map_or(Next::Again, Next::Read)
+                state.take_fetched(stream, index, records, next_at_unix_ns)
             }
             Fetched::Lost { to, shares } => {
                 if state.position(stream, index) == *from {
                     backing.damaged_records.fetch_add(to.offset.0.saturating_sub(from.0), Relaxed);
-                    state.lose(stream, index, to, Bucket::DAMAGED, &shares);
+                    state.lose(stream, index, to, Bucket::DAMAGED, &[(*from, shares)]);
                     drop(state);
                     self.changed();
                     self.space.notify_waiters();
                 }
-                Next::Again
+                None
             }
         }
     }

@@ -69,7 +69,7 @@ impl State {
             self.streams[at].first = *first;
             for index in 0..self.streams[at].cursors.len() {
                 let id = StreamId(u32::try_from(at).expect("fewer than 2^32 streams"));
-                self.lose(id, index, *first, Bucket::OVERWRITTEN, &Shares::default());
+                self.lose(id, index, *first, Bucket::OVERWRITTEN, &[]);
             }
         }
     }
@@ -131,7 +131,9 @@ impl State {
     /// The place of a known cursor that nobody reads.
     pub(crate) fn detached(&self, stream: StreamId, name: &str) -> Result<Option<usize>, CursorError> {
         let cursors = &self.streams[stream.index()].cursors;
-        let Some(index) = cursors.iter().position(|cursor| cursor.account.name == name) else { return Ok(None) };
+        // One that was forgotten is known no more: whoever comes under its name is new.
+        let known = |cursor: &CursorState| cursor.account.name == name && cursor.counts();
+        let Some(index) = cursors.iter().position(known) else { return Ok(None) };
         match cursors[index].standing {
             Standing::Detached => Ok(Some(index)),
             Standing::Open | Standing::Gone { .. } => Err(CursorError::AlreadyOpen { name: name.to_owned() }),
@@ -168,7 +170,7 @@ impl State {
         };
         let mut account = Account::new(self.next_cursor, id, name, mark);
         account.appended_items = stream.end().since(mark).items;
-        self.next_cursor.0 += 1;
+        self.next_cursor.0 = self.next_cursor.0.saturating_add(1);
         stream.cursors.push(CursorState::new(account, Standing::Open));
         stream.cursors.len() - 1
     }
@@ -364,13 +366,14 @@ impl State {
     }
 
     /// Takes everything before `to` from a cursor that has not read it.
-    pub(crate) fn lose(&mut self, stream: StreamId, index: usize, to: Mark, cause: Bucket, shares: &Shares) {
+    pub(crate) fn lose(&mut self, stream: StreamId, index: usize, to: Mark, cause: Bucket, known: &[(Offset, Shares)]) {
         let id = stream;
         let stream = &mut self.streams[stream.index()];
-        if stream.cursors[index].next.offset >= to.offset {
+        let cursor = &stream.cursors[index];
+        if !cursor.counts() || cursor.next.offset >= to.offset {
             return;
         }
-        let note = stream.lose(index, to, cause, shares);
+        let note = stream.lose(index, to, cause, known);
         self.retained_bytes -= stream.trim();
         self.note(id, index, note);
     }

@@ -14,6 +14,9 @@ use crate::record::{Offset, Record, Shares};
 /// So many labels of one stream are counted apart; the rest share [`LabelId::OTHER`].
 pub(crate) const LABELS_MAX: usize = 2000;
 
+/// A longer name is not counted apart either: everything that is remembered must fit into one entry of a storage.
+const LABEL_BYTES_MAX: usize = 256;
+
 #[derive(Debug, Default)]
 pub(crate) struct Stream {
     pub(crate) account: StreamAccount,
@@ -116,7 +119,7 @@ impl Stream {
             return *id;
         }
         let labels = &mut self.account.labels;
-        if labels.len() >= LABELS_MAX {
+        if labels.len() >= LABELS_MAX || name.len() > LABEL_BYTES_MAX {
             return LabelId::OTHER;
         }
         let id = LabelId(u32::try_from(labels.len()).unwrap_or(0));
@@ -211,15 +214,16 @@ impl Stream {
         let cursor = &self.cursors[index];
         let record = self.in_memory(cursor.next.offset).filter(|_| cursor.standing == Standing::Open)?;
         let to = cursor.next.after(record.items.into(), record.payload.len() as u64);
-        let shares = record.shares.clone();
-        Some(self.lose(index, to, Bucket::OVERWRITTEN, &shares))
+        let known = [(record.offset, record.shares.clone())];
+        Some(self.lose(index, to, Bucket::OVERWRITTEN, &known))
     }
 
-    /// Takes everything before `to` from a cursor that has not read it. `shares` belong to what is lost.
-    pub(crate) fn lose(&mut self, index: usize, to: Mark, cause: Bucket, shares: &Shares) -> Note {
+    /// Takes everything before `to` from a cursor that has not read it. `known` are the shares of records among that,
+    /// by their places in order, as far as anybody knows them.
+    pub(crate) fn lose(&mut self, index: usize, to: Mark, cause: Bucket, known: &[(Offset, Shares)]) -> Note {
         let after = self.in_memory(to.offset).map(|record| record.appended_at_unix_ns);
         let cursor = &mut self.cursors[index];
-        let note = cursor.lose(to, cause, shares);
+        let note = cursor.lose(to, cause, known, self.account.end);
         cursor.next_at_unix_ns = after;
         cursor.news.notify_one();
         note
@@ -266,9 +270,9 @@ impl Stream {
         let cursor = &mut self.cursors[index];
         for record in records {
             cursor.take(record);
-            let held = self.held.entry(record.offset).or_insert(Held { readers: 0, retained_bytes: 0 });
-            held.readers += 1;
-            held.retained_bytes = record.retained_bytes();
+            // The first reader says what is held: whoever reads it from the storage later has it without attachment.
+            let retained_bytes = record.retained_bytes();
+            self.held.entry(record.offset).or_insert(Held { readers: 0, retained_bytes }).readers += 1;
         }
         cursor.next_at_unix_ns = next_at_unix_ns;
         self.trim()
@@ -289,7 +293,7 @@ impl Stream {
         records: &[Record],
         settlement: &Settlement,
     ) -> Result<(Note, u64), SettlementError> {
-        let note = self.cursors[index].settle(records, settlement)?;
+        let note = self.cursors[index].settle(records, settlement, self.account.end)?;
         let freed = records.iter().map(|record| self.let_go(record.offset)).sum();
         Ok((note, freed))
     }
@@ -368,7 +372,7 @@ impl CursorState {
         self.next = end;
     }
 
-    fn settle(&mut self, records: &[Record], settlement: &Settlement) -> Result<Note, SettlementError> {
+    fn settle(&mut self, records: &[Record], settlement: &Settlement, end: Mark) -> Result<Note, SettlementError> {
         self.check(records, settlement)?;
         let mut note = Note { read_to: self.next, ..Note::default() };
         let whole = match settlement.entries() {
@@ -378,14 +382,12 @@ impl CursorState {
         for record in records {
             let Some(was) = self.in_flight.remove(&record.offset) else { continue };
             note.runs.add(was.span);
-            for share in was.shares.as_slice() {
-                *note.by_label.entry((share.label, whole.clone())).or_default() += u64::from(share.items);
-            }
+            note.add_shares(&whole, was.shares.as_slice());
         }
         for (bucket, items) in settlement.entries() {
             *note.settled.entry(bucket.clone()).or_default() += items;
         }
-        self.account.settle(&note);
+        self.account.settle(&note, end);
         Ok(note)
     }
 
@@ -409,7 +411,7 @@ impl CursorState {
     }
 
     /// Everything between `next` and `to` that is not settled yet goes into one bucket.
-    fn lose(&mut self, to: Mark, cause: Bucket, shares: &Shares) -> Note {
+    fn lose(&mut self, to: Mark, cause: Bucket, known: &[(Offset, Shares)], end: Mark) -> Note {
         let mut note = Note { read_to: to, ..Note::default() };
         let (from, mut lost_items) = (self.next.offset, 0);
         self.skip_settled();
@@ -420,11 +422,16 @@ impl CursorState {
             let span = Span { start: self.next, end: stop };
             lost_items += span.lag().items;
             note.runs.add(span);
+            let from = known.partition_point(|(place, _)| *place < span.start.offset);
+            for (_, shares) in known[from..].iter().take_while(|(place, _)| *place < span.end.offset) {
+                note.add_shares(&cause, shares.as_slice());
+            }
             self.next = stop;
             self.skip_settled();
         }
-        note.add(cause.clone(), lost_items, shares.as_slice());
-        self.account.settle(&note);
+        *note.settled.entry(cause.clone()).or_default() += lost_items;
+        self.account.labels_unsure = true;
+        self.account.settle(&note, end);
         let gap = self.gap.get_or_insert(Gap { from, to: from, items: 0, cause });
         gap.to = self.next.offset;
         gap.items += lost_items;
@@ -440,9 +447,9 @@ impl CursorState {
         let settled = self.skips.iter().fold(Lag::default(), |sum, span| sum.plus(span.lag()));
         let left = end.since(self.next);
         Lag {
-            records: left.records - settled.records,
-            items: left.items - settled.items,
-            bytes: left.bytes - settled.bytes,
+            records: left.records.saturating_sub(settled.records),
+            items: left.items.saturating_sub(settled.items),
+            bytes: left.bytes.saturating_sub(settled.bytes),
             oldest_unix_ns: self.next_at_unix_ns.filter(|_| left.records > 0),
         }
     }
@@ -460,9 +467,9 @@ impl CursorState {
     pub(crate) fn exceeds(&self, lag: Lag, added: Lag) -> bool {
         match self.lag_max {
             None => false,
-            Some(LagLimit::Records(max)) => lag.records + added.records > max,
-            Some(LagLimit::Items(max)) => lag.items + added.items > max,
-            Some(LagLimit::Bytes(max)) => lag.bytes + added.bytes > max,
+            Some(LagLimit::Records(max)) => lag.records.saturating_add(added.records) > max,
+            Some(LagLimit::Items(max)) => lag.items.saturating_add(added.items) > max,
+            Some(LagLimit::Bytes(max)) => lag.bytes.saturating_add(added.bytes) > max,
         }
     }
 }

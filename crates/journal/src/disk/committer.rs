@@ -10,18 +10,18 @@ use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
 
 use crate::account::Image;
-use crate::books::{Bucket, Share};
-use crate::cursor::{Hold, Lag, LagLimit};
-use crate::disk::format::Meta;
-use crate::disk::io::DiskFile;
-use crate::disk::library::{Library, Segment};
-use crate::disk::writer::{Group, Planned, Writer, group_bytes};
+use crate::cursor::Lag;
+use crate::disk::format::HEAD_BYTES_MAX;
+use crate::disk::library::Library;
+use crate::disk::room::too_far_behind;
+use crate::disk::syncer::Syncer;
+use crate::disk::writer::{Group, Planned, Writer, append_head_bytes, group_bytes};
 use crate::disk::{DiskOptions, DiskStats, Sync};
 use crate::log::{AppendError, Shared, StreamId, WhenFull};
 use crate::mark::Mark;
-use crate::record::{Offset, Record, Shares};
-use crate::state::{Outbox, State, by_stream};
-use crate::stream::{CursorState, Standing, Stream};
+use crate::record::Record;
+use crate::state::{Outbox, by_stream};
+use crate::stream::Stream;
 
 /// What may wait to be written, in bytes. Beyond it appends are refused: the disk is slower than what arrives.
 const QUEUE_BYTES_MAX: u64 = 64 << 20;
@@ -31,6 +31,9 @@ const GROUP_BYTES_MAX: u64 = 16 << 20;
 
 /// Settlements wait so long for an append to be written with.
 const SETTLEMENTS_WAIT: Duration = Duration::from_millis(5);
+
+/// A storage that failed is tried again after this time, whether anybody appends or not.
+const TRY_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// One append that waits for its answer.
 pub(crate) struct Job {
@@ -49,7 +52,7 @@ pub(crate) struct Backing {
     maybe_twice_items: u64,
     commits: AtomicU64,
     written_bytes: AtomicU64,
-    errors: AtomicU64,
+    pub(crate) errors: AtomicU64,
     pub(crate) damaged_records: AtomicU64,
 }
 
@@ -84,9 +87,12 @@ impl Backing {
     pub(crate) fn submit(&self, job: Job) {
         let bytes: u64 = job.writes.iter().map(|(_, record)| record.retained_bytes()).sum();
         let size_bytes_max = self.options.append_bytes_max();
+        let head_bytes = append_head_bytes(&job.writes);
         let mut queue = self.queue.lock();
         let refused = if bytes > size_bytes_max {
             Some(AppendError::TooLarge { wanted_bytes: bytes, size_bytes_max })
+        } else if head_bytes > HEAD_BYTES_MAX.into() {
+            Some(AppendError::TooLarge { wanted_bytes: head_bytes, size_bytes_max: HEAD_BYTES_MAX.into() })
         } else if queue.stopping {
             Some(AppendError::Closed)
         } else if queue.bytes > 0 && queue.bytes + bytes > QUEUE_BYTES_MAX {
@@ -120,6 +126,13 @@ impl Backing {
         self.wake.notify_one();
     }
 
+    /// Nobody writes any more: whoever waits is told so.
+    fn end(&self) {
+        let mut queue = self.queue.lock();
+        queue.stopping = true;
+        queue.jobs.clear();
+    }
+
     /// Writes what is left, and ends the committer.
     pub(crate) fn stop(&self) {
         self.queue.lock().stopping = true;
@@ -146,9 +159,15 @@ impl Backing {
 
     /// Waits until there is something to write. `false`: nothing will come any more.
     fn wait(&self) -> bool {
+        let in_trouble = self.trouble.lock().is_some();
         let mut queue = self.queue.lock();
         while queue.jobs.is_empty() && !queue.outbox && !queue.stopping && queue.expire_at_unix_ns.is_none() {
-            self.wake.wait(&mut queue);
+            if !in_trouble {
+                self.wake.wait(&mut queue);
+            } else if self.wake.wait_for(&mut queue, TRY_AGAIN_AFTER).timed_out() {
+                // Nobody may append to a journal that is in trouble: it finds out itself that the trouble is over.
+                return true;
+            }
         }
         if queue.jobs.is_empty() && !queue.stopping {
             self.wake.wait_for(&mut queue, SETTLEMENTS_WAIT);
@@ -176,19 +195,22 @@ impl Backing {
 
 /// Writes a journal's appends and settlements. [`crate::Journal::open`] runs one on a thread of its own; tests step it.
 pub struct Committer {
-    shared: Arc<Shared>,
-    backing: Arc<Backing>,
-    writer: Writer,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) backing: Arc<Backing>,
+    pub(crate) writer: Writer,
     syncer: Option<Syncer>,
 }
 
 /// What one step will write.
-struct Step {
-    jobs: Vec<Job>,
-    appends: Vec<Planned>,
-    outbox: Outbox,
-    image: Option<Image>,
-    now_unix_ns: u64,
+#[derive(Default)]
+pub(crate) struct Step {
+    pub(crate) jobs: Vec<Job>,
+    pub(crate) appends: Vec<Planned>,
+    pub(crate) outbox: Outbox,
+    pub(crate) image: Option<Image>,
+    pub(crate) now_unix_ns: u64,
+    /// What the outbox had is on the disk already.
+    pub(crate) is_written: bool,
 }
 
 impl Committer {
@@ -225,6 +247,7 @@ impl Committer {
     /// Writes what is queued as one group, and answers. `false`: there was nothing, or it cannot be written now and
     /// nobody waits for it.
     pub fn step(&mut self) -> bool {
+        self.leave_after_failed_sync();
         let jobs = self.backing.take();
         let Some(mut step) = self.plan(jobs) else { return false };
         match self.write(&mut step) {
@@ -239,9 +262,14 @@ impl Committer {
                     self.backing.errors.fetch_add(1, Relaxed);
                     *self.backing.trouble.lock() = Some(cause.clone());
                 }
-                // What was to be written down is in the state: a whole image says it later.
-                if step.image.is_some() || !step.outbox.is_empty() {
+                // What was to be written down is in the state: a whole image says it later. A storage that fails is
+                // tried again in any case.
+                if matches!(error, AppendError::Storage { .. }) || step.image.is_some() || !step.outbox.is_empty() {
                     self.shared.state.lock().image_due();
+                }
+                // What was refused for want of room does not keep what was settled from being written down.
+                if !matches!(error, AppendError::Storage { .. }) {
+                    self.backing.settled();
                 }
                 let progress = !step.jobs.is_empty();
                 for job in step.jobs {
@@ -281,44 +309,72 @@ impl Committer {
         let bytes = group_bytes(None, &outbox.notes, &appends);
         let image = outbox.image_due || self.writer.needs_segment(&appends, bytes);
         let image = image.then(|| state.image());
-        Some(Step { jobs: admitted, appends, outbox, image, now_unix_ns })
+        Some(Step { jobs: admitted, appends, outbox, image, now_unix_ns, is_written: false })
     }
 
     fn write(&mut self, step: &mut Step) -> Result<u64, AppendError> {
         let bytes = group_bytes(step.image.as_ref(), &step.outbox.notes, &step.appends);
-        if self.writer.needs_segment(&step.appends, bytes) {
-            let image = match step.image.take() {
-                Some(image) => image,
-                None => self.shared.state.lock().image(),
-            };
-            let bytes = group_bytes(Some(&image), &BTreeMap::new(), &step.appends);
+        if !self.writer.needs_segment(&step.appends, bytes) {
+            let group = Group { image: step.image.as_ref(), notes: &step.outbox.notes, appends: &step.appends };
+            return self.write_group(&group);
+        }
+        self.begin_segment(step)?;
+        // The segment begins with the image, and the image says what the notes say.
+        let group = Group { image: None, notes: &BTreeMap::new(), appends: &step.appends };
+        let written = self.write_group(&group);
+        self.watch_file();
+        written
+    }
+
+    /// Begins a segment that has room for the step. Where the disk has none, what nobody needs gives way first.
+    fn begin_segment(&mut self, step: &mut Step) -> Result<(), AppendError> {
+        loop {
+            let bytes = group_bytes(Some(&self.renew_image(step)), &BTreeMap::new(), &step.appends);
             let size = self.writer.new_segment_bytes(&step.appends, bytes);
             // Settlements alone are written down whatever the bound says: they are what makes room.
-            let room = if step.appends.is_empty() { Ok(()) } else { self.make_room(size, bytes) };
-            let begun = room.and_then(|()| {
-                self.writer.begin_segment(&image, size, step.now_unix_ns).map_err(|error| storage_error(&error))
-            });
-            step.image = Some(image);
-            begun?;
-            // The segment begins with the image, and the image says what the notes say.
-            let group = Group { image: None, notes: &BTreeMap::new(), appends: &step.appends };
-            let written = self.write_group(&group);
-            self.watch_file();
-            return written;
+            if !step.appends.is_empty() {
+                self.make_room(step, size, bytes)?;
+            }
+            // Once more: what had to make room is counted in it.
+            let image = self.renew_image(step);
+            let Err(error) = self.writer.begin_segment(&image, size, step.now_unix_ns) else { return Ok(()) };
+            let refuse = step.appends.is_empty() || self.backing.options.when_full == WhenFull::Refuse;
+            let when_full = if refuse { WhenFull::Refuse } else { WhenFull::DropOldest };
+            if !is_full(&error) || !self.give_way(step, when_full)? {
+                return Err(storage_error(&error));
+            }
         }
-        let group = Group { image: step.image.as_ref(), notes: &step.outbox.notes, appends: &step.appends };
-        self.write_group(&group)
+    }
+
+    /// The image as it is now, which says all that the outbox has.
+    pub(crate) fn renew_image(&self, step: &mut Step) -> Image {
+        let mut state = self.shared.state.lock();
+        state.outbox = Some(Outbox::default());
+        step.outbox.image_due = true;
+        state.image()
     }
 
     fn write_group(&mut self, group: &Group<'_>) -> Result<u64, AppendError> {
         let written = self.writer.write(group).map_err(|error| storage_error(&error));
-        if let Some(syncer) = &self.syncer {
-            syncer.written();
-        }
+        self.was_written();
         written
     }
 
-    fn watch_file(&self) {
+    pub(crate) fn was_written(&self) {
+        if let Some(syncer) = &self.syncer {
+            syncer.written();
+        }
+    }
+
+    /// After a sync that failed, nobody knows what the kernel still has of a file: nothing more is written to it.
+    fn leave_after_failed_sync(&mut self) {
+        if self.syncer.as_ref().is_some_and(Syncer::has_failed) {
+            self.backing.errors.fetch_add(1, Relaxed);
+            self.writer.give_up_segment();
+        }
+    }
+
+    pub(crate) fn watch_file(&self) {
         if let (Some(syncer), Some(file)) = (&self.syncer, self.writer.file()) {
             syncer.watch(file);
         }
@@ -362,197 +418,21 @@ fn place(ends: &mut Vec<Mark>, writes: Vec<(StreamId, Record)>) -> Vec<(StreamId
     placed.collect()
 }
 
-fn storage_error(error: &std::io::Error) -> AppendError {
+pub(crate) fn is_full(error: &std::io::Error) -> bool {
+    matches!(error.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)
+}
+
+pub(crate) fn storage_error(error: &std::io::Error) -> AppendError {
     let cause = match error.kind() {
-        std::io::ErrorKind::StorageFull => {
-            "the disk is full: free some space, or set a smaller `retention.size`".into()
-        }
+        _ if is_full(error) => "the disk is full: free some space, or set a smaller `retention.size`".into(),
         std::io::ErrorKind::ReadOnlyFilesystem => "the file system of the journal is read-only: remount it".into(),
         _ => format!("the journal cannot be written: {error}"),
     };
     AppendError::Storage { cause }
 }
 
-// === room ===
-
-impl Committer {
-    /// Removes what is too old, then the oldest segments until `size` bytes more have room.
-    fn make_room(&mut self, size: u64, wanted_bytes: u64) -> Result<(), AppendError> {
-        let size_bytes_max = self.backing.options.size_bytes_max;
-        while self.backing.library.size_bytes() + size > size_bytes_max {
-            let retained_bytes = self.backing.library.size_bytes();
-            let full = AppendError::Full { retained_bytes, wanted_bytes, size_bytes_max };
-            // The segment that is being left is the oldest of all where it is the only one.
-            let Some((oldest, next)) = self.backing.library.oldest() else {
-                if self.writer.is_open() && self.backing.library.segments().len() == 1 {
-                    self.writer.leave_segment().map_err(|error| storage_error(&error))?;
-                    continue;
-                }
-                return Err(full);
-            };
-            if self.is_needed(next.as_ref()) && self.backing.options.when_full == WhenFull::Refuse {
-                return Err(full);
-            }
-            self.remove(&oldest, next.as_ref(), &Bucket::OVERWRITTEN)?;
-        }
-        Ok(())
-    }
-
-    /// Removes segments whose newest record is older than the journal keeps, and cursors that nobody came back for.
-    pub fn expire(&mut self, now_unix_ns: u64) {
-        let options = &self.backing.options;
-        let (age_ns_max, grace_ns) = (options.age_ns_max, options.cursor_grace_ns);
-        self.shared.state.lock().forget_cursors(now_unix_ns, grace_ns);
-        let Some(age_ns_max) = age_ns_max else { return };
-        while let Some((oldest, next)) = self.backing.library.oldest()
-            && now_unix_ns.saturating_sub(oldest.last_append_unix_ns) > age_ns_max
-        {
-            if self.remove(&oldest, next.as_ref(), &Bucket::EXPIRED).is_err() {
-                return;
-            }
-        }
-    }
-
-    /// Whether a reader that is waited for has not settled something before the next segment.
-    fn is_needed(&self, next: Option<&Segment>) -> bool {
-        let state = self.shared.state.lock();
-        state.streams.iter().enumerate().any(|(index, stream)| {
-            let end = next.map_or(stream.end(), |next| next.first(index)).offset;
-            let waited_for = |cursor: &&CursorState| cursor.standing == Standing::Open && cursor.hold == Hold::Keep;
-            stream.cursors.iter().filter(waited_for).any(|cursor| cursor.account.place.low.offset < end)
-        })
-    }
-
-    /// Removes the oldest segment. Whoever has not read it loses it, item by item.
-    fn remove(&self, oldest: &Segment, next: Option<&Segment>, cause: &Bucket) -> Result<(), AppendError> {
-        let index = self.backing.library.index(oldest);
-        self.backing.library.remove_oldest(oldest.id).map_err(|error| storage_error(&error))?;
-        let mut state = self.shared.state.lock();
-        for at in 0..state.streams.len() {
-            let stream = &mut state.streams[at];
-            let first = next.map_or(stream.end(), |next| next.first(at));
-            stream.first = stream.first.later(first);
-            let id = StreamId(u32::try_from(at).unwrap_or(u32::MAX));
-            for cursor in 0..state.streams[at].cursors.len() {
-                let behind = &state.streams[at].cursors[cursor];
-                if !behind.counts() || behind.next.offset >= first.offset {
-                    continue;
-                }
-                let shares = shares_between(index.stream(at), behind.next.offset, first.offset);
-                state.lose(id, cursor, first, cause.clone(), &shares);
-            }
-        }
-        Ok(())
-    }
-
-    /// Takes from a cursor what it lags too far.
-    fn shorten(&self, stream: StreamId, index: usize, place: Target) {
-        let found = self.backing.library.find(stream, |meta| place.is_reached(meta));
-        let mut state = self.shared.state.lock();
-        let end = state.streams[stream.index()].end();
-        let to = found.unwrap_or(end);
-        state.lose(stream, index, to, Bucket::OVERWRITTEN, &Shares::default());
-    }
-}
-
-/// The place that a cursor must reach so that it lags no further than it may.
-#[derive(Clone, Copy)]
-struct Target {
-    end: Mark,
-    limit: LagLimit,
-}
-
-impl Target {
-    fn is_reached(&self, meta: &Meta) -> bool {
-        let left = self.end.since(meta.mark);
-        match self.limit {
-            LagLimit::Records(max) => left.records <= max,
-            LagLimit::Items(max) => left.items <= max,
-            LagLimit::Bytes(max) => left.bytes <= max,
-        }
-    }
-}
-
-fn too_far_behind(state: &State) -> Vec<(StreamId, usize, Target)> {
-    if state.limits.when_full == WhenFull::Refuse {
-        return Vec::new();
-    }
-    let mut behind = Vec::new();
-    for (id, stream) in state.streams.iter().enumerate() {
-        for (index, cursor) in stream.cursors.iter().enumerate() {
-            let Some(limit) = cursor.lag_max.filter(|_| cursor.standing == Standing::Open) else { continue };
-            if cursor.exceeds(cursor.unread(stream.end()), Lag::default()) {
-                let id = StreamId(u32::try_from(id).unwrap_or(u32::MAX));
-                behind.push((id, index, Target { end: stream.end(), limit }));
-            }
-        }
-    }
-    behind
-}
-
-/// The shares of records between two places, summed.
-fn shares_between(metas: &[Meta], from: Offset, to: Offset) -> Shares {
-    let mut sums = BTreeMap::new();
-    for meta in metas.iter().filter(|meta| meta.mark.offset >= from && meta.mark.offset < to) {
-        for share in meta.shares.as_slice() {
-            *sums.entry(share.label).or_insert(0u64) += u64::from(share.items);
-        }
-    }
-    let shares =
-        sums.into_iter().map(|(label, items)| Share { label, items: u32::try_from(items).unwrap_or(u32::MAX) });
-    Shares::new(&shares.collect::<Vec<_>>())
-}
-
-// === Syncer ===
-
-/// Syncs the file that is being written, from time to time.
-struct Syncer {
-    shared: Arc<Mutex<Syncing>>,
-    end: Arc<(Mutex<bool>, Condvar)>,
-}
-
-#[derive(Default)]
-struct Syncing {
-    file: Option<Arc<dyn DiskFile>>,
-    written: bool,
-}
-
-impl Syncer {
-    fn start(interval: Duration) -> Syncer {
-        let shared = Arc::new(Mutex::new(Syncing::default()));
-        let end = Arc::new((Mutex::new(false), Condvar::new()));
-        let syncer = Syncer { shared: Arc::clone(&shared), end: Arc::clone(&end) };
-        std::thread::spawn(move || {
-            let (ended, wake) = &*end;
-            let mut ended = ended.lock();
-            while !*ended {
-                wake.wait_for(&mut ended, interval);
-                let file = {
-                    let mut syncing = shared.lock();
-                    let due = std::mem::take(&mut syncing.written);
-                    syncing.file.clone().filter(|_| due)
-                };
-                if file.is_some_and(|file| file.sync().is_err()) {
-                    // The next one may succeed; what this one promised is open until then.
-                    shared.lock().written = true;
-                }
-            }
-        });
-        syncer
-    }
-
-    fn watch(&self, file: Arc<dyn DiskFile>) {
-        self.shared.lock().file = Some(file);
-    }
-
-    fn written(&self) {
-        self.shared.lock().written = true;
-    }
-}
-
-impl Drop for Syncer {
+impl Drop for Committer {
     fn drop(&mut self) {
-        *self.end.0.lock() = true;
-        self.end.1.notify_one();
+        self.backing.end();
     }
 }

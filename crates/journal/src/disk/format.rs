@@ -16,8 +16,11 @@ use crate::record::{Offset, Shares};
 pub(crate) const FILE_HEADER_BYTES: u64 = 48;
 pub(crate) const ENTRY_HEADER_BYTES: usize = 40;
 pub(crate) const ALIGN_BYTES: u64 = 8;
-/// No head is longer: a length beyond it is damage, and nothing is allocated for it.
-pub(crate) const HEAD_BYTES_MAX: u32 = 32 << 20;
+/// No head is longer: one that would be is not written, and a length beyond it is damage.
+pub(crate) const HEAD_BYTES_MAX: u32 = 256 << 20;
+
+/// No stream is longer: a place beyond it is damage, and can be counted on from without overflow.
+const OFFSET_MAX: u64 = 1 << 62;
 
 const FILE_MAGIC: u64 = u64::from_le_bytes(*b"XFADEJNL");
 pub(crate) const ENTRY_MAGIC: u32 = u32::from_le_bytes(*b"XfE1");
@@ -300,8 +303,17 @@ fn read_image(from: &mut Reader<'_>) -> Option<Image> {
         Some(StreamAccount { name, end, labels: from.list(|from| Some(from.text()?.to_owned()))? })
     })?;
     let cursors = from.list(read_account)?;
-    let known = |cursor: &Account| cursor.stream.index() < streams.len();
-    cursors.iter().all(known).then_some(Image { streams, cursors, next_cursor })
+    let sensible = |cursor: &Account| {
+        let end = streams.get(cursor.stream.index()).map(|stream: &StreamAccount| stream.end);
+        end.is_some_and(|end| is_within(&cursor.place, end)) && cursor.id < next_cursor
+    };
+    cursors.iter().all(sensible).then_some(Image { streams, cursors, next_cursor })
+}
+
+/// Whether what was settled lies before the end of the stream, in order.
+fn is_within(place: &Place, end: Mark) -> bool {
+    let last = place.ahead.iter().last().map_or(place.low, |span| span.end);
+    place.ahead.iter().next().is_none_or(|first| first.start.offset > place.low.offset) && last.offset <= end.offset
 }
 
 fn write_account(to: &mut Writer, account: &Account) {
@@ -329,6 +341,7 @@ fn read_account(from: &mut Reader<'_>) -> Option<Account> {
         name: from.text()?.to_owned(),
         place: Place { low: read_mark(from)?, ahead: read_spans(from)? },
         read_to: read_mark(from)?,
+        labels_unsure: true,
         appended_items: from.u64()?,
         settled: read_buckets(from)?,
         detached_at_unix_ns: Some(from.u64()?).filter(|at| *at > 0),
@@ -349,7 +362,8 @@ fn write_mark(to: &mut Writer, mark: Mark) {
 }
 
 fn read_mark(from: &mut Reader<'_>) -> Option<Mark> {
-    Some(Mark { offset: Offset(from.u64()?), items: from.u64()?, bytes: from.u64()? })
+    let mark = Mark { offset: Offset(from.u64()?), items: from.u64()?, bytes: from.u64()? };
+    (mark.offset.0 <= OFFSET_MAX).then_some(mark)
 }
 
 fn write_spans(to: &mut Writer, spans: &Spans) {
@@ -362,9 +376,12 @@ fn write_spans(to: &mut Writer, spans: &Spans) {
 
 fn read_spans(from: &mut Reader<'_>) -> Option<Spans> {
     let list = from.list(|from| Some(Span { start: read_mark(from)?, end: read_mark(from)? }))?;
+    let rises = |span: &Span| span.start.offset < span.end.offset;
+    let apart = |two: &[Span]| two[0].end.offset <= two[1].start.offset;
     let mut spans = Spans::default();
+    let sensible = list.iter().all(rises) && list.windows(2).all(apart);
     list.into_iter().for_each(|span| spans.add(span));
-    Some(spans)
+    sensible.then_some(spans)
 }
 
 fn write_buckets(to: &mut Writer, buckets: &Buckets) {

@@ -124,11 +124,19 @@ impl Directory {
         };
         fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(error("make the directory", path))?;
         // A directory that was there before, perhaps for the Collector, is closed to others as well.
-        fs::set_permissions(path, fs::Permissions::from_mode(0o700)).map_err(error("protect", path))?;
+        let mode = fs::metadata(path).map_err(error("look at", path))?.permissions().mode();
+        if mode & 0o777 != 0o700 {
+            fs::set_permissions(path, fs::Permissions::from_mode(0o700)).map_err(error("protect", path))?;
+        }
         let lock_path = path.join(LOCK_FILE);
         let mut options = OpenOptions::new();
         options.create(true).truncate(false).write(true).mode(0o600);
-        let lock = options.open(&lock_path).map_err(error("open", &lock_path))?;
+        // What a file system holds that was made read-only can still be delivered.
+        let lock = options.open(&lock_path).or_else(|error| match error.kind() {
+            io::ErrorKind::ReadOnlyFilesystem => File::open(&lock_path),
+            _ => Err(error),
+        });
+        let lock = lock.map_err(error("open", &lock_path))?;
         match lock.try_lock() {
             Ok(()) => Ok(Directory { path: path.to_owned(), lock: Mutex::new(Some(lock)) }),
             Err(TryLockError::WouldBlock) => Err(DirectoryError::Locked { path: path.to_owned() }),

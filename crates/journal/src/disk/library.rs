@@ -32,6 +32,8 @@ pub(crate) struct Segment {
     pub(crate) firsts: Vec<Mark>,
     /// When its last record was appended.
     pub(crate) last_append_unix_ns: u64,
+    /// As far as recovery knows; where it does not, there are some.
+    pub(crate) has_records: bool,
 }
 
 /// All segments, in order.
@@ -42,6 +44,8 @@ pub(crate) struct Library {
 
 #[derive(Default)]
 struct Shelf {
+    /// A file was removed, and a power cut may bring it back.
+    unsynced_removal: bool,
     segments: VecDeque<Segment>,
     /// The records of the segment that is being written, which is the last one.
     active: Option<Index>,
@@ -79,7 +83,9 @@ impl Segment {
 
 impl Library {
     pub(crate) fn new(disk: Arc<dyn Disk>, segments: Vec<Segment>) -> Library {
-        Library { disk, shelf: Mutex::new(Shelf { segments: segments.into(), ..Shelf::default() }) }
+        // The process before may have removed some.
+        let shelf = Shelf { segments: segments.into(), unsynced_removal: true, ..Shelf::default() };
+        Library { disk, shelf: Mutex::new(shelf) }
     }
 
     /// What all segments take of the disk, in bytes.
@@ -132,16 +138,30 @@ impl Library {
         }
     }
 
-    /// Takes the oldest segment away.
+    /// Takes away segments in which nothing is, now that a later one says all that they said.
+    pub(crate) fn discard(&self, ids: &[SegmentId]) {
+        for id in ids {
+            // Best effort: the next start finds out that it counts for nothing.
+            let _ = self.disk.remove(&id.file_name());
+        }
+        self.shelf.lock().segments.retain(|segment| !ids.contains(&segment.id));
+    }
+
+    /// Takes the oldest segment away. No more than one removal is open at a time: what a power cut brings back is the
+    /// one before the oldest, and leaves no gap.
     ///
     /// # Errors
     /// As the file system says; the segment is still there then.
     pub(crate) fn remove_oldest(&self, id: SegmentId) -> io::Result<()> {
+        if self.shelf.lock().unsynced_removal {
+            self.disk.sync_names()?;
+        }
         match self.disk.remove(&id.file_name()) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
         let mut shelf = self.shelf.lock();
+        shelf.unsynced_removal = true;
         if shelf.segments.front().is_some_and(|oldest| oldest.id == id) {
             shelf.segments.pop_front();
         }
@@ -151,6 +171,9 @@ impl Library {
 
 impl Shelf {
     fn remember(&mut self, id: SegmentId, index: Arc<Index>) {
+        if index.unreadable {
+            return;
+        }
         self.indexes.retain(|(other, _)| *other != id);
         self.indexes.push_back((id, index));
         if self.indexes.len() > INDEXES_MAX {
@@ -180,7 +203,10 @@ impl Library {
     /// Records from `from` on, before `to`, as many as `limit` says; at least one, or what is lost in front of the next.
     pub(crate) fn fetch(&self, stream: StreamId, from: Offset, to: Mark, limit: ReadLimit) -> Fetched {
         match self.plan(stream.index(), from, to, limit) {
+            // Segments that contradict each other: nothing between here and what is in memory can be trusted.
+            Plan::Lost { to: there } if there.offset <= from => Fetched::Lost { to, shares: Shares::default() },
             Plan::Lost { to } => Fetched::Lost { to, shares: Shares::default() },
+            Plan::Read { metas, .. } if metas.is_empty() => Fetched::Lost { to, shares: Shares::default() },
             Plan::Read { file, metas, next_at_unix_ns } => read(&*file, &metas, next_at_unix_ns),
         }
     }
@@ -218,27 +244,41 @@ impl Library {
     /// The first place of a stream whose record `is_it` says yes to; it says no to all before. Places that were lost
     /// are passed over.
     pub(crate) fn find(&self, stream: StreamId, is_it: impl Fn(&Meta) -> bool) -> Option<Mark> {
-        let (segments, active) = {
+        // Where the first of these is, and whether one before it is not.
+        let first = |metas: &[Meta]| {
+            let at = metas.partition_point(|meta| !is_it(meta));
+            (metas.get(at).map(|meta| meta.mark), at > 0)
+        };
+        let (sealed, (mut found, mut done)) = {
             let shelf = self.shelf.lock();
-            (shelf.segments.iter().cloned().collect::<Vec<_>>(), shelf.active.clone())
+            let sealed = shelf.segments.len() - usize::from(shelf.active.is_some());
+            let active = shelf.active.as_ref().map_or((None, false), |active| first(active.stream(stream.index())));
+            (shelf.segments.iter().take(sealed).cloned().collect::<Vec<_>>(), active)
         };
         // From the newest to the oldest, for as long as a segment begins with a record that is it.
-        let mut found = None;
-        for (place, segment) in segments.iter().enumerate().rev() {
-            let loaded = match &active {
-                Some(active) if place + 1 == segments.len() => Arc::new(active.clone()),
-                _ => self.index(segment),
-            };
-            let metas = loaded.stream(stream.index());
-            let at = metas.partition_point(|meta| !is_it(meta));
-            if let Some(meta) = metas.get(at) {
-                found = Some(meta.mark);
-            }
-            if at > 0 {
+        for segment in sealed.iter().rev() {
+            if done {
                 break;
             }
+            let (earlier, ends) = first(self.index(segment).stream(stream.index()));
+            (found, done) = (earlier.or(found), ends);
         }
         found
+    }
+
+    /// The shares of records between two places.
+    pub(crate) fn shares(&self, stream: StreamId, from: Offset, to: Offset) -> Vec<(Offset, Shares)> {
+        let stream = stream.index();
+        let (sealed, active) = {
+            let shelf = self.shelf.lock();
+            let sealed = shelf.segments.len() - usize::from(shelf.active.is_some());
+            let first = shelf.holding(stream, from).unwrap_or(0).min(sealed);
+            let before = |segment: &&Segment| segment.first(stream).offset < to;
+            let active = shelf.active.as_ref().map(|active| shares_between(active.stream(stream), from, to));
+            (shelf.segments.range(first..sealed).take_while(before).cloned().collect::<Vec<_>>(), active)
+        };
+        let sealed = sealed.iter().flat_map(|segment| shares_between(self.index(segment).stream(stream), from, to));
+        sealed.chain(active.unwrap_or_default()).collect()
     }
 
     /// When the record at a place was appended.
@@ -248,6 +288,16 @@ impl Library {
             Plan::Lost { .. } => None,
         }
     }
+}
+
+/// The shares of records between two places, where they have any.
+pub(crate) fn shares_between(metas: &[Meta], from: Offset, to: Offset) -> Vec<(Offset, Shares)> {
+    let first = metas.partition_point(|meta| meta.mark.offset < from);
+    let between = metas[first..].iter().take_while(|meta| meta.mark.offset < to);
+    between
+        .filter(|meta| !meta.shares.as_slice().is_empty())
+        .map(|meta| (meta.mark.offset, meta.shares.clone()))
+        .collect()
 }
 
 /// The records of one segment that a read gets.

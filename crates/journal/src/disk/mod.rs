@@ -7,7 +7,9 @@ mod inspect;
 pub mod io;
 mod library;
 mod recovery;
+mod room;
 mod segment;
+mod syncer;
 mod writer;
 
 use std::sync::Arc;
@@ -50,7 +52,8 @@ pub struct DiskOptions {
     pub age_ns_max: Option<u64>,
     /// What happens when the size is reached and the oldest segment is not settled.
     pub when_full: WhenFull,
-    /// What one segment takes; none: a sixteenth of the size, from 1 MiB to 64 MiB.
+    /// What one segment takes, up to a quarter of the size and 1 GiB; none: a sixteenth of the size, from 1 MiB to
+    /// 64 MiB, or a 256th where that is more.
     pub segment_bytes: Option<u64>,
     /// The newest records are kept in memory too, up to so many bytes, for readers that keep up.
     pub memory_bytes_max: u64,
@@ -78,7 +81,9 @@ impl DiskOptions {
     pub const SIZE_BYTES_MIN: u64 = 4 << 20;
 
     fn segment_bytes(&self) -> u64 {
-        self.segment_bytes.unwrap_or((self.size_bytes_max / 16).clamp(1 << 20, 64 << 20))
+        // Each file stays open, so a large journal has larger ones. Places in a file are 32 bits wide.
+        let size = (self.size_bytes_max / 16).clamp(1 << 20, 64 << 20).max(self.size_bytes_max / 256);
+        self.segment_bytes.unwrap_or(size).min(self.size_bytes_max / 4).clamp(4096, 1 << 30)
     }
 
     /// One append takes no more: two of them fit, so that one can be read while the next is written.
@@ -127,10 +132,16 @@ pub(crate) struct Opened {
 }
 
 pub(crate) fn open(disk: Arc<dyn io::Disk>, options: DiskOptions) -> Result<Opened, OpenError> {
-    let recovered = recovery::recover(&*disk)?;
+    let mut recovered = recovery::recover(&*disk)?;
     for id in &recovered.unused {
         // Best effort: it holds nothing, and the next start finds that out again.
         let _ = disk.remove(&id.file_name());
+    }
+    // Frees what the last process had allocated. Where it cannot be cut, the next segment's header bounds it.
+    if let Some(last) = recovered.segments.last_mut()
+        && last.file.set_size(last.length).is_ok()
+    {
+        last.size = last.length;
     }
     let oldest = recovered.segments.first();
     let firsts = (0..recovered.image.streams.len()).map(|at| oldest.map_or(Mark::default(), |oldest| oldest.first(at)));
@@ -140,7 +151,14 @@ pub(crate) fn open(disk: Arc<dyn io::Disk>, options: DiskOptions) -> Result<Open
     };
     let library = Arc::new(Library::new(disk, recovered.segments));
     let (sync, segment_bytes) = (options.sync, options.segment_bytes());
-    let writer = Writer::new(Arc::clone(&library), sync, segment_bytes, recovered.previous, recovered.next);
+    let writer = Writer::new(
+        Arc::clone(&library),
+        sync,
+        segment_bytes,
+        recovered.previous,
+        recovered.superseded,
+        recovered.next,
+    );
     let backing = Backing::new(library, options, recovered.report.maybe_twice_items);
     Ok(Opened { image: recovered.image, writer, backing, firsts, report: recovered.report })
 }

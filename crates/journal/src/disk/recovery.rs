@@ -11,7 +11,7 @@ use crate::account::{Account, Image};
 use crate::disk::format::{ENTRY_HEADER_BYTES, Entry, EntryHeader, FILE_HEADER_BYTES, FileHeader, SegmentId};
 use crate::disk::io::{Disk, DiskFile};
 use crate::disk::library::Segment;
-use crate::disk::segment::{Found, Index, Scan, is_whole, read_payload};
+use crate::disk::segment::{Found, Index, Scan, is_whole, read_payload, read_with_patience};
 use crate::mark::Mark;
 
 /// What was found when a journal opened.
@@ -36,6 +36,8 @@ pub(crate) struct Recovered {
     pub(crate) image: Image,
     pub(crate) segments: Vec<Segment>,
     pub(crate) previous: Option<(SegmentId, u64)>,
+    /// Segments behind `previous`, which hold no records.
+    pub(crate) superseded: Vec<SegmentId>,
     pub(crate) next: SegmentId,
     /// Files that hold nothing that counts.
     pub(crate) unused: Vec<SegmentId>,
@@ -77,6 +79,7 @@ pub(crate) fn recover(disk: &dyn Disk) -> io::Result<Recovered> {
             size: file.size,
             firsts: file.image.as_ref().map(firsts).unwrap_or_default(),
             last_append_unix_ns,
+            has_records: true,
         };
         if at >= base {
             if file.image.is_none() {
@@ -84,15 +87,18 @@ pub(crate) fn recover(disk: &dyn Disk) -> io::Result<Recovered> {
             }
             replay(&mut segment, at + 1 == opened.len(), &mut image, &mut report);
         } else if file.image.is_none() {
-            segment.firsts = found_firsts(&segment, segments.last());
+            segment.firsts = found_firsts(&segment, segments.last(), image.streams.len());
         }
         segments.push(segment);
     }
     report.segments = segments.len();
     report.size_bytes = segments.iter().map(|segment| segment.size).sum();
-    report.maybe_twice_items = image.cursors.iter().map(Account::maybe_twice).sum();
-    let previous = segments.last().map(|last| (last.id, last.length));
-    Ok(Recovered { image, segments, previous, next, unused, report })
+    report.maybe_twice_items = image.cursors.iter().map(Account::maybe_twice).fold(0, u64::saturating_add);
+    // The first of all stays in any case: there is nothing before it that the next one could go on from.
+    let last = segments.iter().rposition(|segment| segment.has_records).unwrap_or(0);
+    let previous = segments.get(last).map(|last| (last.id, last.length));
+    let superseded = segments.iter().skip(last + 1).map(|segment| segment.id).collect();
+    Ok(Recovered { image, segments, previous, superseded, next, unused, report })
 }
 
 /// Leaves out what a later segment does not count, and files that were begun and hold nothing yet. Both were never
@@ -117,7 +123,7 @@ fn open(disk: &dyn Disk, id: SegmentId) -> io::Result<Opened> {
     let file = disk.open(&id.file_name())?;
     let size = file.size()?;
     let mut front = vec![0; usize::try_from(size.min(FILE_HEADER_BYTES)).unwrap_or(0)];
-    let header = file.read_exact_at(&mut front, 0).ok().and_then(|()| FileHeader::decode(&front));
+    let header = read_with_patience(&*file, &mut front, 0).ok().and_then(|()| FileHeader::decode(&front));
     let header = header.filter(|header| header.segment == id);
     let image = header.and_then(|_| first_image(&*file, id, size));
     Ok(Opened { id, file, size, length: size, header, image })
@@ -126,10 +132,10 @@ fn open(disk: &dyn Disk, id: SegmentId) -> io::Result<Opened> {
 /// The image at the front of a segment, without a look at what follows it.
 fn first_image(file: &dyn DiskFile, id: SegmentId, size: u64) -> Option<Image> {
     let mut front = [0; ENTRY_HEADER_BYTES];
-    file.read_exact_at(&mut front, FILE_HEADER_BYTES).ok()?;
+    read_with_patience(file, &mut front, FILE_HEADER_BYTES).ok()?;
     let header = EntryHeader::decode(&front).filter(|header| header.segment == id && header.end() <= size)?;
     let mut head = vec![0; header.head_bytes as usize];
-    file.read_exact_at(&mut head, FILE_HEADER_BYTES + ENTRY_HEADER_BYTES as u64).ok()?;
+    read_with_patience(file, &mut head, FILE_HEADER_BYTES + ENTRY_HEADER_BYTES as u64).ok()?;
     match header.is_intact(&front, &head).then(|| header.entry(&head))? {
         Some(Entry::Image(image)) => Some(*image),
         _ => None,
@@ -154,9 +160,8 @@ fn firsts(image: &Image) -> Vec<Mark> {
 
 /// Where streams stood at the front of a segment whose image is damaged: at its first records, or where they stood
 /// before.
-fn found_firsts(segment: &Segment, before: Option<&Segment>) -> Vec<Mark> {
+fn found_firsts(segment: &Segment, before: Option<&Segment>, streams: usize) -> Vec<Mark> {
     let index = Index::load(&*segment.file, segment.id, segment.length);
-    let streams = index.by_stream.len().max(before.map_or(0, |before| before.firsts.len()));
     let first = |stream: usize| {
         let there = index.stream(stream).first().map(|meta| meta.mark);
         there.or_else(|| before.map(|before| before.first(stream))).unwrap_or_default()
@@ -168,10 +173,15 @@ fn found_firsts(segment: &Segment, before: Option<&Segment>) -> Vec<Mark> {
 fn replay(segment: &mut Segment, newest: bool, image: &mut Image, report: &mut Recovery) {
     let (mut entries, damage, end) = scan(segment);
     let mut length = end.at;
-    if newest && let Some(cut) = torn_at(segment, &entries, &damage) {
+    // Where the disk cannot be read, what stands there may have been acknowledged: it is damage, not the end.
+    if newest
+        && !end.unreadable
+        && let Some(cut) = torn_at(segment, &entries, &damage)
+    {
         entries.retain(|(header, _)| header.position < cut);
         length = cut;
     }
+    segment.has_records = entries.iter().any(|(_, entry)| matches!(entry, Entry::Append(_)));
     report.torn |= newest && (end.torn || length < end.at);
     report.damaged_runs += damage.iter().filter(|run| run.0 < length).count() as u64;
     for (_, entry) in entries {
@@ -193,6 +203,7 @@ fn replay(segment: &mut Segment, newest: bool, image: &mut Image, report: &mut R
 struct End {
     at: u64,
     torn: bool,
+    unreadable: bool,
 }
 
 fn scan(segment: &Segment) -> (Entries, Vec<(u64, u64)>, End) {
@@ -202,7 +213,10 @@ fn scan(segment: &Segment) -> (Entries, Vec<(u64, u64)>, End) {
         match scan.next() {
             Found::Entry(header, entry) => entries.push((header, entry)),
             Found::Damaged { from, to } => damage.push((from, to)),
-            Found::End { at, torn } => return (entries, damage, End { at, torn }),
+            Found::End { at, torn } => {
+                let unreadable = scan.unreadable;
+                return (entries, damage, End { at, torn, unreadable });
+            }
         }
     }
 }
@@ -220,5 +234,8 @@ fn torn_at(segment: &Segment, entries: &Entries, damage: &[(u64, u64)]) -> Optio
 
 fn payloads_are_whole(segment: &Segment, entry: &Entry) -> bool {
     let Entry::Append(metas) = entry else { return true };
-    metas.iter().all(|meta| read_payload(&*segment.file, meta).is_ok_and(|payload| is_whole(meta, &payload)))
+    metas.iter().all(|meta| match read_payload(&*segment.file, meta) {
+        Ok(payload) => is_whole(meta, &payload),
+        Err(error) => error.kind() != io::ErrorKind::UnexpectedEof,
+    })
 }

@@ -1,5 +1,6 @@
 //! Reading a segment file: entry by entry, over damage, up to the last one that is whole.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
@@ -36,18 +37,30 @@ pub(crate) struct Scan<'a> {
     end: u64,
     chunk: Vec<u8>,
     chunk_at: u64,
+    /// The file system could not read something of it: what stands there is not known, rather than nothing.
+    pub(crate) unreadable: bool,
 }
 
 /// The records of one segment by stream, in order of their places.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Index {
-    pub(crate) by_stream: Vec<Vec<Meta>>,
+    by_stream: BTreeMap<usize, Vec<Meta>>,
+    /// Something could not be read; it may be possible later.
+    pub(crate) unreadable: bool,
 }
 
 impl<'a> Scan<'a> {
     /// Walks over the first `length` bytes.
     pub(crate) fn new(file: &'a dyn DiskFile, segment: SegmentId, length: u64) -> Scan<'a> {
-        Scan { file, segment, position: FILE_HEADER_BYTES, end: length, chunk: Vec::new(), chunk_at: 0 }
+        Scan {
+            file,
+            segment,
+            position: FILE_HEADER_BYTES,
+            end: length,
+            chunk: Vec::new(),
+            chunk_at: 0,
+            unreadable: false,
+        }
     }
 
     pub(crate) fn next(&mut self) -> Found {
@@ -112,7 +125,7 @@ impl<'a> Scan<'a> {
             self.chunk.resize(length.max(CHUNK_BYTES.min(left)), 0);
             self.chunk_at = position;
             if self.file.read_exact_at(&mut self.chunk, position).is_err() {
-                read_what_can_be_read(self.file, &mut self.chunk, position);
+                self.unreadable |= !read_what_can_be_read(self.file, &mut self.chunk, position);
             }
         }
         let start = usize::try_from(position - self.chunk_at).ok()?;
@@ -120,22 +133,39 @@ impl<'a> Scan<'a> {
     }
 }
 
-fn read_what_can_be_read(file: &dyn DiskFile, into: &mut [u8], position: u64) {
+/// Reads block by block, and says whether all could be read.
+fn read_what_can_be_read(file: &dyn DiskFile, into: &mut [u8], position: u64) -> bool {
     const BLOCK_BYTES: usize = 4096;
+    let mut all = true;
     for (block, at) in into.chunks_mut(BLOCK_BYTES).zip((position..).step_by(BLOCK_BYTES)) {
-        if file.read_exact_at(block, at).is_err() {
-            block.fill(0);
+        match read_with_patience(file, block, at) {
+            Ok(()) => {}
+            Err(error) => {
+                block.fill(0);
+                // A file that ends early has nothing there; anything else may have something.
+                all &= error.kind() == io::ErrorKind::UnexpectedEof;
+            }
         }
     }
+    all
+}
+
+/// Reads, and tries again a few times where the file system fails: what is given up is lost.
+pub(crate) fn read_with_patience(file: &dyn DiskFile, into: &mut [u8], position: u64) -> io::Result<()> {
+    const TRIES: u32 = 5;
+    let mut result = file.read_exact_at(into, position);
+    for _ in 1..TRIES {
+        match &result {
+            Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => result = file.read_exact_at(into, position),
+            _ => break,
+        }
+    }
+    result
 }
 
 impl Index {
     pub(crate) fn add(&mut self, meta: Meta) {
-        let stream = meta.stream.index();
-        if self.by_stream.len() <= stream {
-            self.by_stream.resize_with(stream + 1, Vec::new);
-        }
-        let metas = &mut self.by_stream[stream];
+        let metas = self.by_stream.entry(meta.stream.index()).or_default();
         // A place is written once; whatever claims an earlier one again is not followed.
         if metas.last().is_none_or(|last| last.mark.offset < meta.mark.offset) {
             metas.push(meta);
@@ -143,7 +173,7 @@ impl Index {
     }
 
     pub(crate) fn stream(&self, stream: usize) -> &[Meta] {
-        self.by_stream.get(stream).map_or(&[], Vec::as_slice)
+        self.by_stream.get(&stream).map_or(&[], Vec::as_slice)
     }
 
     pub(crate) fn load(file: &dyn DiskFile, segment: SegmentId, length: u64) -> Arc<Index> {
@@ -153,7 +183,10 @@ impl Index {
             match scan.next() {
                 Found::Entry(_, Entry::Append(metas)) => metas.into_iter().for_each(|meta| index.add(meta)),
                 Found::Entry(..) | Found::Damaged { .. } => {}
-                Found::End { .. } => return Arc::new(index),
+                Found::End { .. } => {
+                    index.unreadable = scan.unreadable;
+                    return Arc::new(index);
+                }
             }
         }
     }
@@ -167,6 +200,6 @@ pub(crate) fn is_whole(meta: &Meta, payload: &[u8]) -> bool {
 /// One payload.
 pub(crate) fn read_payload(file: &dyn DiskFile, meta: &Meta) -> io::Result<Vec<u8>> {
     let mut payload = vec![0; meta.payload_bytes as usize];
-    file.read_exact_at(&mut payload, meta.position)?;
+    read_with_patience(file, &mut payload, meta.position)?;
     Ok(payload)
 }

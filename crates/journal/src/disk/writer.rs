@@ -9,8 +9,8 @@ use bytes::Bytes;
 use crate::account::{CursorId, Image, Note};
 use crate::disk::Sync;
 use crate::disk::format::{
-    ALIGN_BYTES, ENTRY_HEADER_BYTES, EntryHeader, FILE_HEADER_BYTES, FileHeader, Kind, Meta, SegmentId, append_head,
-    image_head, settle_head,
+    ALIGN_BYTES, ENTRY_HEADER_BYTES, EntryHeader, FILE_HEADER_BYTES, FileHeader, HEAD_BYTES_MAX, Kind, Meta, SegmentId,
+    append_head, image_head, settle_head,
 };
 use crate::disk::io::DiskFile;
 use crate::disk::library::{Library, Segment};
@@ -29,6 +29,8 @@ pub(crate) struct Writer {
     active: Option<Active>,
     /// The segment before the active one, or before the next, and how much of it counts.
     previous: Option<(SegmentId, u64)>,
+    /// Segments without records behind `previous`: the next one says all that they say, and they go.
+    superseded: Vec<SegmentId>,
     next: SegmentId,
 }
 
@@ -41,6 +43,9 @@ struct Active {
     size: u64,
     /// A write or a sync failed: what stands behind `position` is unknown, and nothing more is written here.
     broken: bool,
+    /// It holds records that count.
+    has_records: bool,
+    begun_at_unix_ns: u64,
 }
 
 /// Records of one append, with their places.
@@ -61,9 +66,10 @@ impl Writer {
         sync: Sync,
         segment_bytes: u64,
         previous: Option<(SegmentId, u64)>,
+        superseded: Vec<SegmentId>,
         next: SegmentId,
     ) -> Writer {
-        Writer { library, sync, segment_bytes, active: None, previous, next }
+        Writer { library, sync, segment_bytes, active: None, previous, superseded, next }
     }
 
     /// Whether a new segment is needed before so many bytes can be written.
@@ -74,9 +80,21 @@ impl Writer {
         })
     }
 
-    /// Whether something can be written without a new segment.
-    pub(crate) fn is_open(&self) -> bool {
-        self.active.as_ref().is_some_and(|active| !active.broken)
+    /// Whether a segment was begun and not left.
+    pub(crate) fn has_segment(&self) -> bool {
+        self.active.is_some()
+    }
+
+    /// When the segment was begun that is being written, if it holds records.
+    pub(crate) fn begun_at_unix_ns(&self) -> Option<u64> {
+        self.active.as_ref().filter(|active| active.has_records).map(|active| active.begun_at_unix_ns)
+    }
+
+    /// Nothing more is written to the active segment.
+    pub(crate) fn give_up_segment(&mut self) {
+        if let Some(active) = &mut self.active {
+            active.broken = true;
+        }
     }
 
     /// The file that is being written.
@@ -98,9 +116,13 @@ impl Writer {
         self.leave_segment()?;
         let id = self.next;
         self.next = SegmentId(id.0 + 1);
+        let head = image_head(image);
+        if head.len() > HEAD_BYTES_MAX as usize {
+            return Err(io::Error::other("there are too many streams, cursors and labels to be remembered"));
+        }
         let file = self.library.disk.create(&id.file_name(), size)?;
         let header = FileHeader { segment: id, previous: self.previous, created_at_unix_ns: now_unix_ns };
-        let image_entry = entry(id, FILE_HEADER_BYTES, FILE_HEADER_BYTES, Kind::Image, &image_head(image));
+        let image_entry = entry(id, FILE_HEADER_BYTES, FILE_HEADER_BYTES, Kind::Image, &head);
         let written = file.write_all_at(&[&header.encode(), &image_entry], 0);
         let position = FILE_HEADER_BYTES + image_entry.len() as u64;
         let durable = written.and_then(|()| file.sync()).and_then(|()| self.library.disk.sync_names());
@@ -116,8 +138,11 @@ impl Writer {
             size: size.max(position),
             firsts: image.streams.iter().map(|stream| stream.end).collect(),
             last_append_unix_ns: now_unix_ns,
+            has_records: false,
         });
-        self.active = Some(Active { id, file, position, size, broken: false });
+        self.library.discard(&std::mem::take(&mut self.superseded));
+        let (broken, has_records, begun_at_unix_ns) = (false, false, now_unix_ns);
+        self.active = Some(Active { id, file, position, size, broken, has_records, begun_at_unix_ns });
         Ok(())
     }
 
@@ -133,7 +158,11 @@ impl Writer {
         // Frees what was allocated. Where it fails, the next segment's header still says how much counts.
         let cut = active.file.set_size(active.position);
         self.library.seal(active.position, if cut.is_ok() { active.position } else { active.size });
-        self.previous = Some((active.id, active.position));
+        if active.has_records || self.previous.is_none() {
+            self.previous = Some((active.id, active.position));
+        } else {
+            self.superseded.push(active.id);
+        }
         self.active = None;
         Ok(())
     }
@@ -172,6 +201,7 @@ impl Writer {
         }
         let bytes = sheet.end - sheet.start;
         active.position = sheet.end;
+        active.has_records |= !metas.is_empty();
         self.library.extend(sheet.end, metas);
         Ok(bytes)
     }
@@ -190,6 +220,11 @@ pub(crate) fn group_bytes(
         .flat_map(|planned| &planned.records)
         .map(|(_, _, record)| front + 80 + 8 * record.shares.as_slice().len() as u64 + record.payload.len() as u64);
     image + front + notes.values().map(Note::size_bytes).sum::<u64>() + appends.sum::<u64>()
+}
+
+/// An upper bound of what the head of an append takes.
+pub(crate) fn append_head_bytes(writes: &[(StreamId, Record)]) -> u64 {
+    writes.iter().map(|(_, record)| 64 + 8 * record.shares.as_slice().len() as u64).sum::<u64>() + 4
 }
 
 /// Entries as they will stand in the file.

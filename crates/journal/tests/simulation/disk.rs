@@ -20,6 +20,8 @@ struct Inner {
     names: BTreeMap<String, usize>,
     synced_names: BTreeMap<String, usize>,
     faults: Faults,
+    /// What fits on it.
+    capacity_bytes: usize,
     /// Files of the process that died answer no more.
     generation: u64,
 }
@@ -66,12 +68,17 @@ impl SimDisk {
             names: BTreeMap::new(),
             synced_names: BTreeMap::new(),
             faults: Faults::default(),
+            capacity_bytes: usize::MAX,
             generation: 0,
         })))
     }
 
     pub(crate) fn set_faults(&self, faults: Faults) {
         self.0.lock().faults = faults;
+    }
+
+    pub(crate) fn set_capacity(&self, bytes: usize) {
+        self.0.lock().capacity_bytes = bytes;
     }
 
     pub(crate) fn shared(&self) -> Arc<dyn Disk> {
@@ -132,12 +139,15 @@ impl SimDisk {
     }
 
     pub(crate) fn size_bytes(&self) -> usize {
-        let inner = self.0.lock();
-        inner.names.values().map(|index| inner.files[*index].current.len()).sum()
+        self.0.lock().used_bytes()
     }
 }
 
 impl Inner {
+    fn used_bytes(&self) -> usize {
+        self.names.values().map(|index| self.files[*index].current.len()).sum()
+    }
+
     fn fails(&mut self, often: u32) -> bool {
         often > 0 && self.rng.u32(..1000) < often
     }
@@ -200,6 +210,9 @@ impl Disk for SimDisk {
         }
         if inner.names.contains_key(name) {
             return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        if inner.used_bytes() + usize::try_from(size).unwrap() > inner.capacity_bytes {
+            return Err(no_space());
         }
         let current = vec![0; usize::try_from(size).unwrap()];
         inner.files.push(Content { current, ..Content::default() });
@@ -264,6 +277,10 @@ impl DiskFile for SimFile {
                 let some = inner.rng.usize(..=bytes.len());
                 inner.files[index].write(position, &bytes[..some]);
                 return Err(if inner.rng.bool() { no_space() } else { broken() });
+            }
+            let longer = (position + bytes.len()).saturating_sub(inner.files[index].current.len());
+            if longer > 0 && inner.used_bytes() + longer > inner.capacity_bytes {
+                return Err(no_space());
             }
             inner.files[index].write(position, &bytes);
             Ok(())

@@ -10,15 +10,17 @@ mod world;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use disk::{Crash, Faults};
+use journal::disk::DiskOptions;
+use journal::disk::Sync;
 use journal::{Bucket, LagLimit, WhenFull};
-use world::{World, options};
+use world::{FROM_THE_START, World, YIELDING, options};
 
 /// Runs a scenario over many seeds, and names the one that fails.
 fn check(scenario: fn(u64)) {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     let seeds = match number("CROSSFADE_SEED") {
         Some(seed) => seed..seed + 1,
-        None => 0..number("CROSSFADE_SEEDS").unwrap_or(600),
+        None => 0..number("CROSSFADE_SEEDS").unwrap_or(200),
     };
     for seed in seeds {
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| scenario(seed))) {
@@ -87,7 +89,7 @@ fn a_journal_that_drops_its_oldest_counts_each_item() {
         let lag_max = rng.bool().then_some(LagLimit::Records(5));
         let mut world = World::new(seed, options, lag_max);
         live_through(&mut world, Faults::default());
-        for index in 0..world.readers.len() {
+        for index in FROM_THE_START {
             // What was dropped and not acknowledged counts as well: it was there.
             assert!(world.dropped_items(index) >= world.missing_items(index), "reader {index}");
         }
@@ -102,8 +104,138 @@ fn a_full_journal_refuses_and_loses_nothing() {
         options.segment_bytes = Some(32 << 10);
         options.size_bytes_max = 192 << 10;
         let mut world = World::new(seed, options, None);
+        world.stays = true;
         live_through(&mut world, Faults::default());
         assert_nothing_is_lost(&world);
+    });
+}
+
+#[test]
+fn what_was_written_survives_kills_without_a_sync() {
+    check(|seed| {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let interval = Sync::Interval(std::time::Duration::from_secs(1));
+        let sync = if rng.bool() { Sync::OnWrite } else { interval };
+        let options = DiskOptions { sync, ..options(&mut rng, WhenFull::Refuse) };
+        let mut world = World::new(seed, options, None);
+        for _ in 0..4 {
+            for _ in 0..80 {
+                world.act();
+            }
+            world.crash(Crash::Kill);
+        }
+        world.drain();
+        assert_nothing_is_lost(&world);
+    });
+}
+
+#[test]
+fn a_power_cut_without_a_sync_leaves_books_that_balance() {
+    check(|seed| {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let options = DiskOptions { sync: Sync::OnWrite, ..options(&mut rng, WhenFull::Refuse) };
+        let mut world = World::new(seed, options, None);
+        world.labels_add_up = false;
+        for _ in 0..4 {
+            for _ in 0..80 {
+                world.act();
+            }
+            world.forget_what_was_kept();
+            world.crash(Crash::PowerCut);
+        }
+        world.drain();
+    });
+}
+
+#[test]
+fn a_disk_that_fails_to_read_now_and_then_loses_nothing() {
+    check(|seed| {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let mut world = World::new(seed, options(&mut rng, WhenFull::Refuse), None);
+        for _ in 0..3 {
+            world.disk.set_faults(Faults { read: 50, ..Faults::default() });
+            for _ in 0..80 {
+                world.act();
+            }
+            let how = crash_kind(&mut world);
+            world.crash(how);
+        }
+        world.drain();
+        assert_nothing_is_lost(&world);
+    });
+}
+
+#[test]
+fn a_disk_that_is_full_takes_again_once_what_it_has_is_delivered() {
+    check(|seed| {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let mut options = options(&mut rng, WhenFull::Refuse);
+        options.segment_bytes = Some(32 << 10);
+        let mut world = World::new(seed, options, None);
+        world.stays = true;
+        world.disk.set_capacity(rng.usize(300 << 10..600 << 10));
+        for _ in 0..300 {
+            world.act();
+        }
+        world.drain();
+        // The first refusal leaves the file that could not be written on.
+        for _ in 0..2 {
+            world.step();
+        }
+        for _ in 0..20 {
+            world.must_append();
+        }
+        world.drain();
+        assert_nothing_is_lost(&world);
+    });
+}
+
+#[test]
+fn a_reader_that_yields_loses_and_the_others_do_not() {
+    check(|seed| {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let mut options = options(&mut rng, WhenFull::Refuse);
+        options.segment_bytes = Some(32 << 10);
+        options.size_bytes_max = 192 << 10;
+        let mut world = World::new(seed, options, None);
+        world.yields = true;
+        world.stays = true;
+        live_through(&mut world, Faults::default());
+        for index in (0..world.readers.len()).filter(|index| *index != YIELDING) {
+            assert_eq!(world.dropped_items(index), 0, "reader {index}: {:?}", world.readers[index].lost);
+            assert_eq!(world.missing_items(index), 0, "reader {index}");
+        }
+        assert!(world.dropped_items(YIELDING) >= world.missing_items(YIELDING));
+    });
+}
+
+#[test]
+fn what_is_too_old_is_counted_as_that_whatever_happens_in_between() {
+    check(|seed| {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let mut options = options(&mut rng, WhenFull::Refuse);
+        options.segment_bytes = Some(32 << 10);
+        options.age_ns_max = Some(50_000_000);
+        let mut world = World::new(seed, options, None);
+        for _ in 0..6 {
+            world.disk.set_faults(Faults { create: 50, write: 30, sync: 30, read: 0 });
+            for _ in 0..60 {
+                world.act();
+            }
+            world.expire();
+            world.check_books();
+            world.disk.set_faults(Faults::default());
+            let how = crash_kind(&mut world);
+            world.crash(how);
+        }
+        world.drain();
+        for index in FROM_THE_START {
+            assert!(world.dropped_items(index) >= world.missing_items(index), "reader {index}");
+            let lost = &world.readers[index].lost;
+            // What a reader had in its hands at a crash, and the disk no more, has no better cause.
+            let known = [Bucket::EXPIRED, Bucket::OVERWRITTEN];
+            assert!(lost.keys().all(|cause| known.contains(cause)), "reader {index}: {lost:?}");
+        }
     });
 }
 
@@ -123,7 +255,7 @@ fn what_is_too_old_leaves_and_is_counted() {
             world.check_books();
         }
         world.drain();
-        for index in 0..world.readers.len() {
+        for index in FROM_THE_START {
             assert_eq!(world.dropped_items(index), world.missing_items(index), "reader {index}");
             assert!(world.readers[index].lost.keys().all(|cause| *cause == Bucket::EXPIRED));
         }
@@ -135,6 +267,7 @@ fn a_flipped_bit_costs_one_append_and_is_counted() {
     check(|seed| {
         let mut rng = fastrand::Rng::with_seed(seed);
         let mut world = World::new(seed, options(&mut rng, WhenFull::Refuse), None);
+        world.labels_add_up = false;
         for _ in 0..200 {
             world.act();
         }
@@ -142,10 +275,10 @@ fn a_flipped_bit_costs_one_append_and_is_counted() {
         let flipped = world.disk.flip_a_bit();
         world.start();
         world.drain();
-        for index in 0..world.readers.len() {
+        for index in FROM_THE_START {
             let (dropped, missing) = (world.dropped_items(index), world.missing_items(index));
             assert_eq!(dropped, missing, "reader {index}: every item that is missing is counted, {flipped:?}");
-            assert!(missing < 20, "reader {index}: one append, {flipped:?}");
+            assert!(missing < 60, "reader {index}: one append, {flipped:?}");
         }
     });
 }
@@ -155,6 +288,7 @@ fn whatever_is_damaged_the_rest_is_read_and_the_books_balance() {
     check(|seed| {
         let mut rng = fastrand::Rng::with_seed(seed);
         let mut world = World::new(seed, options(&mut rng, WhenFull::Refuse), None);
+        world.labels_add_up = false;
         for _ in 0..3 {
             for _ in 0..80 {
                 world.act();

@@ -7,8 +7,8 @@ use std::task::{Context, Poll, Waker};
 
 use journal::disk::{Committer, DiskOptions};
 use journal::{
-    AppendError, Bucket, Cursor, CursorOptions, Detail, Journal, LagLimit, Read, ReadLimit, Record, Settlement, Share,
-    Shares, StreamId, WhenFull,
+    AppendError, Bucket, Cursor, CursorOptions, Detail, Hold, Journal, LabelBook, LagLimit, Read, ReadLimit, Record,
+    Settlement, Share, Shares, Start, StreamId, WhenFull,
 };
 
 use crate::disk::{Crash, SimDisk};
@@ -60,7 +60,14 @@ pub(crate) struct World {
     pub(crate) rng: fastrand::Rng,
     journal: Journal,
     committer: Committer,
-    streams: [StreamId; 3],
+    /// Those of [`STREAMS`] that are there by now.
+    streams: Vec<StreamId>,
+    /// Whether the accounts of labels are exact: they are while nothing is damaged.
+    pub(crate) labels_add_up: bool,
+    /// The last reader gives way.
+    pub(crate) yields: bool,
+    /// Readers do not go: a full journal waits for none that is not there.
+    pub(crate) stays: bool,
     waiting: Vec<(Vec<Id>, Appending)>,
     pub(crate) sent: BTreeMap<Id, Sent>,
     next_id: Id,
@@ -68,14 +75,23 @@ pub(crate) struct World {
     pub(crate) now: u64,
 }
 
-const STREAMS: [&str; 3] = ["traces", "metrics", "metrics/legacy"];
-const READERS: [(&str, usize); 4] = [("new", 0), ("new", 1), ("legacy", 1), ("legacy", 2)];
+const STREAMS: [&str; 5] = ["traces", "metrics", "metrics/legacy", "late", "later"];
+const READERS: [(&str, usize); 6] = [("new", 0), ("new", 1), ("legacy", 1), ("legacy", 2), ("late", 3), ("later", 4)];
+/// So many streams are there from the start.
+const STREAMS_AT_START: usize = 3;
+/// The reader that may give way.
+pub(crate) const YIELDING: usize = 3;
+/// The readers that are there from the start: they see everything.
+pub(crate) const FROM_THE_START: std::ops::Range<usize> = 0..4;
+
+/// What a record's attachment may hold.
+const ATTACHMENT_BYTES_MAX: u32 = 500;
 
 impl World {
     pub(crate) fn new(seed: u64, options: DiskOptions, lag_max: Option<LagLimit>) -> World {
         let disk = SimDisk::new(seed ^ 0x5eed);
         let (journal, committer, _) = Journal::open_stepped(disk.shared(), options.clone()).unwrap();
-        let streams = STREAMS.map(|name| journal.stream(name));
+        let streams = STREAMS[..STREAMS_AT_START].iter().map(|name| journal.stream(name)).collect();
         let readers = READERS.map(|(name, stream)| Reader {
             name: name.to_owned(),
             stream,
@@ -96,6 +112,9 @@ impl World {
             journal,
             committer,
             streams,
+            labels_add_up: true,
+            yields: false,
+            stays: false,
             waiting: Vec::new(),
             sent: BTreeMap::new(),
             next_id: 1,
@@ -111,10 +130,38 @@ impl World {
         let mut order: Vec<usize> = (0..self.readers.len()).collect();
         self.rng.shuffle(&mut order);
         for index in order {
-            let reader = &mut self.readers[index];
-            let lag_max = self.lag_max.filter(|_| index == 0);
-            let options = CursorOptions { lag_max, ..CursorOptions::default() };
-            reader.cursor = Some(self.journal.open_cursor(self.streams[reader.stream], &reader.name, options).unwrap());
+            self.open_cursor(index);
+        }
+    }
+
+    fn open_cursor(&mut self, index: usize) {
+        let reader = &mut self.readers[index];
+        let Some(stream) = self.streams.get(reader.stream).copied() else { return };
+        let lag_max = self.lag_max.filter(|_| index == 0);
+        let start = if reader.stream < STREAMS_AT_START { Start::End } else { Start::Oldest };
+        let hold = if self.yields && index == YIELDING { Hold::Yield } else { Hold::Keep };
+        let options = CursorOptions { lag_max, start, hold };
+        reader.cursor = Some(self.journal.open_cursor(stream, &reader.name, options).unwrap());
+    }
+
+    /// A stream that was not there before. Its reader comes with it, or once something was appended.
+    fn begin_stream(&mut self) {
+        let Some(name) = STREAMS.get(self.streams.len()) else { return };
+        self.streams.push(self.journal.stream(name));
+        if self.stays || self.rng.bool() {
+            self.open_cursor(self.streams.len());
+        }
+    }
+
+    /// A reader goes, and the next time it comes back.
+    fn come_or_go(&mut self) {
+        let index = self.rng.usize(..self.readers.len());
+        let reader = &mut self.readers[index];
+        if reader.cursor.take().is_some() {
+            reader.held.clear();
+            reader.last_offset = None;
+        } else {
+            self.open_cursor(index);
         }
     }
 
@@ -123,7 +170,9 @@ impl World {
         match self.rng.u32(..100) {
             0..30 => self.append(),
             30..50 => self.step(),
-            50..75 => self.read(),
+            50..74 => self.read(),
+            74 if self.rng.u32(..3) == 0 => self.begin_stream(),
+            75 if !self.stays => self.come_or_go(),
             _ => self.settle(),
         }
         self.check_books();
@@ -131,14 +180,17 @@ impl World {
 
     fn append(&mut self) {
         self.now += 1_000_000;
-        let all = [vec![0], vec![1], vec![2], vec![1, 2]];
+        let all = [vec![0], vec![1], vec![2], vec![1, 2], vec![0, 0, 0], vec![2, 1, 2], vec![3], vec![4, 3]];
         let streams = &all[self.rng.usize(..all.len())];
+        if streams.iter().any(|stream| *stream >= self.streams.len()) {
+            return;
+        }
         let items = self.rng.u32(..20);
         let size = if self.rng.u32(..50) == 0 { self.rng.usize(..300_000) } else { self.rng.usize(..3_000) };
         let mut ids = Vec::new();
         let mut writes = Vec::new();
         // Half of the time, streams share one payload, as pipelines without processors do.
-        let shared = self.rng.bool();
+        let shared = self.rng.bool() && streams.len() < 3;
         let mut payload = bytes::Bytes::new();
         for stream in streams {
             let id = self.next_id;
@@ -149,6 +201,7 @@ impl World {
             let mut record = Record::new(payload.clone(), items);
             record.appended_at_unix_ns = self.now;
             record.shares = self.shares(*stream, items);
+            record.attachment_bytes = self.rng.u32(..ATTACHMENT_BYTES_MAX);
             self.sent.insert(id, Sent { fate: Fate::Unknown, stream: *stream, items, size });
             ids.push(id);
             writes.push((self.streams[*stream], record));
@@ -163,7 +216,7 @@ impl World {
         if items == 0 {
             return Shares::default();
         }
-        let label = self.journal.label(self.streams[stream], &format!("service-{}", items % 3));
+        let label = self.journal.label(self.streams[stream], &format!("service-{}", self.next_id / 50 % 5));
         let other = self.journal.label(self.streams[stream], "service-x");
         Shares::new(&[Share { label, items: items - items / 2 }, Share { label: other, items: items / 2 }])
     }
@@ -199,6 +252,22 @@ impl World {
         assert!(self.disk.size_bytes() as u64 <= self.options.size_bytes_max + (2 << 20), "the disk's bound holds");
     }
 
+    /// Appends one record that is taken.
+    pub(crate) fn must_append(&mut self) {
+        self.now += 1_000_000;
+        let (id, items, size) = (self.next_id, 3, 100);
+        self.next_id += 1;
+        self.sent.insert(id, Sent { fate: Fate::Unknown, stream: 0, items, size });
+        let mut record = Record::new(payload_of(id, size), items);
+        record.appended_at_unix_ns = self.now;
+        record.shares = self.shares(0, items);
+        let (journal, stream) = (self.journal.clone(), self.streams[0]);
+        self.waiting.push((vec![id], Box::pin(async move { journal.append(vec![(stream, record)]).await })));
+        self.poll();
+        self.step();
+        assert_eq!(self.sent[&id].fate, Fate::Acknowledged, "{:?}", self.journal.trouble());
+    }
+
     fn refused(&self) -> usize {
         self.sent.values().filter(|sent| sent.fate == Fate::Refused).count()
     }
@@ -215,7 +284,7 @@ impl World {
 
     fn read_from(&mut self, index: usize, limit: ReadLimit) -> bool {
         let reader = &mut self.readers[index];
-        let cursor = reader.cursor.as_mut().unwrap();
+        let Some(cursor) = reader.cursor.as_mut() else { return false };
         match cursor.try_next(limit) {
             None => false,
             Some(Read::Closed) => panic!("nobody closed the journal"),
@@ -247,7 +316,7 @@ impl World {
     fn identify(&self, index: usize, record: &Record) -> Id {
         let stream = self.readers[index].stream;
         let first = u64::from_le_bytes(record.payload[..8].try_into().unwrap());
-        // Records of one append share a payload that carries the first one's number.
+        // Up to two records of one append share a payload that carries the first one's number.
         let id = (first..first + 2).find(|id| self.sent.get(id).is_some_and(|sent| sent.stream == stream)).unwrap();
         let sent = &self.sent[&id];
         assert_ne!(sent.fate, Fate::Refused, "{id} was refused, and is there");
@@ -302,7 +371,7 @@ impl World {
         let (journal, committer, _) = Journal::open_stepped(self.disk.shared(), self.options.clone()).unwrap();
         self.journal = journal;
         self.committer = committer;
-        self.streams = STREAMS.map(|name| self.journal.stream(name));
+        self.streams = STREAMS[..self.streams.len()].iter().map(|name| self.journal.stream(name)).collect();
         self.check_books();
         self.open_cursors();
         self.check_books();
@@ -329,6 +398,9 @@ impl World {
             self.poll();
         }
         for index in 0..self.readers.len() {
+            if self.readers[index].cursor.is_none() {
+                self.open_cursor(index);
+            }
             loop {
                 while !self.readers[index].held.is_empty() {
                     self.settle_one(index, 0);
@@ -345,16 +417,28 @@ impl World {
         for book in self.journal.books(Detail::Totals) {
             assert_eq!((book.pending_items, book.pending_records), (0, 0), "{book:?}");
         }
+        for book in self.journal.books(Detail::Labels) {
+            assert!(book.by_label.iter().all(|label| label.pending_items() == 0), "{book:?}");
+        }
         assert_eq!(self.journal.retained_bytes().0, 0, "what everybody settled holds no memory");
     }
 
     pub(crate) fn check_books(&self) {
         for book in self.journal.books(Detail::Labels) {
             assert!(book.balances(), "{book:?}");
+            let by_label: u64 = book.by_label.iter().map(LabelBook::pending_items).sum();
+            // What was there before a cursor was is counted by label once it is settled.
+            let exact = STREAMS[..STREAMS_AT_START].contains(&book.stream.as_str());
+            // What was in a reader's hands at a crash, and has left the disk, is lost together with its labels.
+            let dropped = book.settled.keys().any(|bucket| bucket.0.starts_with("dropped/"));
+            if self.labels_add_up && exact {
+                assert!(by_label == book.pending_items || dropped && by_label > book.pending_items, "{book:?}");
+            }
         }
         let (retained, max) = self.journal.retained_bytes();
-        // What is in readers' hands cannot be taken back.
-        let held: u64 = self.readers.iter().flat_map(|reader| &reader.held).map(Record::retained_bytes).sum();
+        // What is in readers' hands cannot be taken back, nor what was attached to it in other hands.
+        let held = self.readers.iter().flat_map(|reader| &reader.held);
+        let held: u64 = held.map(|record| record.retained_bytes() + u64::from(ATTACHMENT_BYTES_MAX)).sum();
         assert!(retained <= max + held, "memory is bounded: {retained} of {max}, {held} held");
     }
 
@@ -362,7 +446,8 @@ impl World {
     pub(crate) fn dropped_items(&self, index: usize) -> u64 {
         let reader = &self.readers[index];
         let books = self.journal.books(Detail::Totals);
-        let book = books.iter().find(|b| b.cursor == reader.name && b.stream == STREAMS[reader.stream]).unwrap();
+        let book = books.iter().find(|b| b.cursor == reader.name && b.stream == STREAMS[reader.stream]);
+        let Some(book) = book else { return 0 };
         book.settled.iter().filter(|(bucket, _)| bucket.0.starts_with("dropped/")).map(|(_, items)| items).sum()
     }
 
