@@ -6,17 +6,17 @@ use std::sync::Arc;
 
 use component::{Metrics, Stop};
 use http::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+    ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, ORIGIN, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
     X_FRAME_OPTIONS,
 };
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
-use pipeline::{CounterSuffix, Ledger, Serving, render};
+use pipeline::{CounterSuffix, Serving, render};
 use transport::endpoint::Endpoint;
 use transport::server::{
     ConnInfo, Listener, PortSharing, RequestBody, ResponseBody, ServerSettings, bind, text_response,
 };
 
-use crate::ledger::LedgerReport;
+use crate::api::Admin;
 
 /// Why something is not served.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -33,13 +33,6 @@ pub struct ServeError {
 /// Serves until it is asked to stop.
 pub type Served = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// What the admin API answers from.
-#[derive(Clone, Debug)]
-pub struct Admin {
-    /// The ledger.
-    pub ledger: Ledger,
-}
-
 /// Serves the own metrics until `stop`; binds before it returns.
 ///
 /// # Errors
@@ -51,14 +44,18 @@ pub fn serve_metrics(
     stop: &Stop,
 ) -> Result<Served, ServeError> {
     let listener = listen("own metrics", serving)?;
-    let answer = move |request: Request<RequestBody>| match request.uri().path() {
-        "/metrics" | "/" => {
-            let mut response = Response::new(ResponseBody::full(render(&metrics.gather(), suffix)));
-            let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
-            response.headers_mut().insert(CONTENT_TYPE, kind);
-            response
-        }
-        _ => text_response(StatusCode::NOT_FOUND, "unknown path; the metrics are at /metrics\n"),
+    let answer = move |request: Request<RequestBody>| {
+        let response = match request.uri().path() {
+            _ if !is_reading(request.method()) => only("GET, HEAD"),
+            "/metrics" | "/" => {
+                let mut response = Response::new(ResponseBody::full(render(&metrics.gather(), suffix)));
+                let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+                response.headers_mut().insert(CONTENT_TYPE, kind);
+                response
+            }
+            _ => text_response(StatusCode::NOT_FOUND, "unknown path; the metrics are at /metrics\n"),
+        };
+        std::future::ready(response)
     };
     // Scrapers come by whatever name the network gives this machine, and metrics hold no secrets.
     Ok(serve(listener, Hosts::Any, answer, stop))
@@ -70,9 +67,9 @@ pub fn serve_metrics(
 /// An endpoint that cannot be listened on.
 pub fn serve_admin(serving: &Serving, admin: Admin, stop: &Stop) -> Result<Served, ServeError> {
     let listener = listen("the admin API", serving)?;
-    let answer = move |request: Request<RequestBody>| match request.uri().path() {
-        "/api/v1/ledger" => json(&LedgerReport::take(&admin.ledger)),
-        _ => text_response(StatusCode::NOT_FOUND, "unknown path; the API is at /api/v1/ledger\n"),
+    let answer = move |request: Request<RequestBody>| {
+        let admin = admin.clone();
+        async move { admin.answer(request).await }
     };
     let hosts = Hosts::Known(hosts(&serving.endpoint));
     Ok(serve(listener, hosts, answer, stop))
@@ -110,18 +107,27 @@ impl Hosts {
     }
 }
 
-fn serve(
+fn serve<F>(
     listener: Listener,
     hosts: Hosts,
-    answer: impl Fn(Request<RequestBody>) -> Response<ResponseBody> + Send + Sync + 'static,
+    answer: impl Fn(Request<RequestBody>) -> F + Send + Sync + 'static,
     stop: &Stop,
-) -> Served {
+) -> Served
+where
+    F: Future<Output = Response<ResponseBody>> + Send + 'static,
+{
     let shared = Arc::new((hosts, answer));
     let handler = move |request: Request<RequestBody>, _: Arc<ConnInfo>| {
-        let (hosts, answer) = &*shared;
-        let mut response = route(hosts, answer, request);
-        harden(response.headers_mut());
-        std::future::ready(response)
+        let shared = Arc::clone(&shared);
+        async move {
+            let (hosts, answer) = &*shared;
+            let mut response = match turn_away(hosts, &request) {
+                Some(response) => response,
+                None => answer(request).await,
+            };
+            harden(response.headers_mut());
+            response
+        }
     };
     let settings = ServerSettings { connections_max: 100, ..ServerSettings::default() };
     let stop = stop.token();
@@ -130,20 +136,42 @@ fn serve(
     })
 }
 
-fn route(
-    hosts: &Hosts,
-    answer: &impl Fn(Request<RequestBody>) -> Response<ResponseBody>,
-    request: Request<RequestBody>,
-) -> Response<ResponseBody> {
+/// A request that no page of another origin may make somebody's browser send.
+fn turn_away(hosts: &Hosts, request: &Request<RequestBody>) -> Option<Response<ResponseBody>> {
     if !hosts.allow(request.headers()) {
-        return text_response(StatusCode::MISDIRECTED_REQUEST, "this name is not one of this server's\n");
+        return Some(text_response(StatusCode::MISDIRECTED_REQUEST, "this name is not one of this server's\n"));
     }
-    if request.method() != Method::GET && request.method() != Method::HEAD {
-        let mut response = text_response(StatusCode::METHOD_NOT_ALLOWED, "only GET here\n");
-        response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
-        return response;
+    if is_reading(request.method()) {
+        return None;
     }
-    answer(request)
+    if request.method() != Method::POST {
+        return Some(only("GET, HEAD, POST"));
+    }
+    if !is_same_origin(request.headers()) {
+        return Some(text_response(StatusCode::FORBIDDEN, "not from another origin\n"));
+    }
+    let is_json = request.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).is_some_and(|kind| {
+        kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
+    });
+    (!is_json).then(|| text_response(StatusCode::UNSUPPORTED_MEDIA_TYPE, "expected content-type: application/json\n"))
+}
+
+fn is_same_origin(headers: &HeaderMap) -> bool {
+    let Some(origin) = headers.get(ORIGIN) else { return true };
+    let own = headers.get(HOST).and_then(|host| host.to_str().ok());
+    let origin = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
+    matches!((origin, own), (Some((_, origin)), Some(own)) if origin.eq_ignore_ascii_case(own))
+}
+
+fn is_reading(method: &Method) -> bool {
+    method == Method::GET || method == Method::HEAD
+}
+
+/// The answer to a method that changes something where nothing can be changed.
+pub(crate) fn only(methods: &'static str) -> Response<ResponseBody> {
+    let mut response = text_response(StatusCode::METHOD_NOT_ALLOWED, format!("only {methods} here\n"));
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static(methods));
+    response
 }
 
 /// Nothing here is to be framed, guessed at, kept, or run.
@@ -155,7 +183,7 @@ fn harden(headers: &mut HeaderMap) {
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
 }
 
-fn json(value: &impl serde::Serialize) -> Response<ResponseBody> {
+pub(crate) fn json(value: &impl serde::Serialize) -> Response<ResponseBody> {
     match serde_json::to_vec(value) {
         Ok(body) => {
             let mut response = Response::new(ResponseBody::full(body));
@@ -174,6 +202,22 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert(HOST, HeaderValue::from_str(host).unwrap());
         assert_eq!(Hosts::Known(hosts(endpoint)).allow(&headers), allowed, "{endpoint} asked as {host}");
+    }
+
+    #[test]
+    fn what_changes_something_comes_from_this_origin_or_from_no_page_at_all() {
+        let check = |origin: Option<&str>, allowed: bool| {
+            let mut headers = HeaderMap::new();
+            headers.insert(HOST, HeaderValue::from_static("localhost:8686"));
+            if let Some(origin) = origin {
+                headers.insert(ORIGIN, HeaderValue::from_str(origin).unwrap());
+            }
+            assert_eq!(is_same_origin(&headers), allowed, "{origin:?}");
+        };
+        check(None, true);
+        check(Some("http://localhost:8686"), true);
+        check(Some("http://evil.example"), false);
+        check(Some("null"), false);
     }
 
     #[test]

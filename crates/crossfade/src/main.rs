@@ -1,11 +1,17 @@
 //! The command line.
 
+mod api;
 mod check;
 mod components;
 mod demo;
+mod journal;
+mod ledger;
 mod load;
+mod moment;
+mod replay;
 mod run;
 mod signals;
+mod table;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -31,6 +37,12 @@ enum Command {
     Check(check::CheckArguments),
     /// Show it: a small shop, two backends, a failure, and a verdict, in under a minute.
     Demo(demo::DemoArguments),
+    /// What became of every item, in a running process; fails where it does not add up.
+    Ledger(ledger::LedgerArguments),
+    /// Send again what the journal on disk still has, to a backend that lost it or came late.
+    Replay(replay::ReplayArguments),
+    /// Look into a journal on disk.
+    Journal(journal::JournalArguments),
     /// Make traffic, or count it.
     Load(load::LoadArguments),
 }
@@ -67,6 +79,9 @@ fn main() -> ExitCode {
         Command::Run(arguments) => run::run(&arguments),
         Command::Check(arguments) => check::check(&arguments),
         Command::Demo(arguments) => demo::demo(&arguments),
+        Command::Ledger(arguments) => ledger::ledger(&arguments),
+        Command::Replay(arguments) => replay::replay(&arguments),
+        Command::Journal(arguments) => journal::journal(&arguments),
         Command::Load(arguments) => load::load(arguments),
     };
     result.unwrap_or_else(|error| {

@@ -123,7 +123,11 @@ impl Own {
             own.spawn(serving, served)?;
         }
         if let Some(serving) = admin {
-            let served = serve_admin(serving, Admin { ledger: engine.ledger().clone() }, &own.stop);
+            let served = serve_admin(
+                serving,
+                Admin { ledger: engine.ledger().clone(), replays: engine.replays().cloned() },
+                &own.stop,
+            );
             own.spawn(serving, served)?;
         }
         Ok(own)

@@ -82,6 +82,7 @@ pub mod encode;
 mod frames;
 pub mod json;
 pub mod response;
+mod retain;
 mod schema;
 mod signal;
 mod splice;
@@ -93,6 +94,7 @@ pub mod wire;
 
 pub use batch::{Batch, Limits, Malformed, MalformedKind};
 pub use frames::{ContentEncoding, Frames};
+pub use retain::retain_resources;
 pub use signal::Signal;
 pub use split::SplitLimits;
 pub use values::{NumberValue, SpanId, SpanKind, StatusCode, Temporality, TraceId};

@@ -7,7 +7,7 @@ use std::time::Duration;
 use component::metrics::Counter;
 use component::{Cause, Delivery, Encoded, Exporter, Failure, Order, Outcome, Rejection, Request, clock};
 use futures_util::future::join_all;
-use journal::{Cursor, Settlement, Settler};
+use journal::{Cursor, Journal, Settlement, Settler};
 use otlp::Batch;
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
@@ -37,6 +37,8 @@ const CAUSES_MAX: usize = 40;
 /// One exporter of the configuration, shared by every pipeline that names it.
 pub(crate) struct Target {
     pub(crate) name: String,
+    /// Whether it is an exporter, and not a connector to other pipelines.
+    pub(crate) is_backend: bool,
     pub(crate) exporter: Arc<dyn Exporter>,
     pub(crate) delivery: Delivery,
     pub(crate) consumers: Arc<Semaphore>,
@@ -64,6 +66,12 @@ pub(crate) enum AtEnd {
     Drop,
     /// It stays pending: the next process delivers it.
     Keep,
+}
+
+impl AtEnd {
+    pub(crate) fn of(journal: &Journal) -> AtEnd {
+        if journal.is_durable() { AtEnd::Keep } else { AtEnd::Drop }
+    }
 }
 
 /// Brings one pipeline's records to one exporter, until the journal is closed and everything was settled, or until the
@@ -128,7 +136,7 @@ async fn deliver(way: &Way, group: Group) {
 
 /// An exporter must account for each item of a batch. If one does not, the ledger says so instead of the journal
 /// refusing the settlement for ever.
-fn reconcile(target: &Target, settlement: &mut Settlement, held: u64) {
+pub(crate) fn reconcile(target: &Target, settlement: &mut Settlement, held: u64) {
     let settled = settlement.items();
     if settled < held {
         tracing::error!(exporter = target.name, items = held - settled, "the exporter did not account for items");

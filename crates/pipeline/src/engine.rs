@@ -22,6 +22,7 @@ use crate::graph::{Graph, PipelinePlan};
 use crate::groups::Groups;
 use crate::labels::{By, Labels};
 use crate::ledger::{Ledger, Line};
+use crate::replay::{Replays, WayOut};
 use crate::storage;
 use crate::telemetry::{self, names};
 
@@ -47,12 +48,20 @@ pub struct EngineError {
 /// A running configuration.
 pub struct Engine {
     ledger: Ledger,
+    replays: Option<Replays>,
     metrics: Metrics,
     health: Health,
     stops: Stops,
     receivers: JoinSet<Result<(), EngineError>>,
     services: JoinSet<Result<(), EngineError>>,
     deliveries: JoinSet<()>,
+}
+
+/// What an engine is started for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Purpose {
+    Run,
+    Replay,
 }
 
 /// Who is asked to stop, in this order.
@@ -78,6 +87,19 @@ impl Engine {
     /// # Errors
     /// The first component that does not start; what had started is stopped.
     pub async fn start(graph: Graph, metrics: Metrics) -> Result<Engine, EngineError> {
+        Engine::start_for(graph, metrics, Purpose::Run).await
+    }
+
+    /// Starts what replays need while no other process uses the journal: exporters, and no receivers; what is pending
+    /// stays pending.
+    ///
+    /// # Errors
+    /// As [`Engine::start`].
+    pub async fn start_for_replay(graph: Graph, metrics: Metrics) -> Result<Engine, EngineError> {
+        Engine::start_for(graph, metrics, Purpose::Replay).await
+    }
+
+    async fn start_for(graph: Graph, metrics: Metrics, purpose: Purpose) -> Result<Engine, EngineError> {
         let settings = graph.journal.clone();
         let opened = tokio::task::spawn_blocking(move || storage::open(&settings)).await;
         let journal = opened
@@ -87,6 +109,7 @@ impl Engine {
         let signals = graph.pipelines.iter().map(|plan| (plan.name.clone(), plan.signal)).collect();
         let mut engine = Engine {
             ledger: Ledger { journal: journal.clone(), signals },
+            replays: None,
             metrics,
             health: Health::default(),
             stops: Stops::default(),
@@ -95,7 +118,7 @@ impl Engine {
             deliveries: JoinSet::new(),
         };
         telemetry::observe(&engine.metrics, engine.ledger.clone());
-        match engine.start_all(graph, &journal).await {
+        match engine.start_all(graph, &journal, purpose).await {
             Ok(()) => {
                 engine.health.set_ready(true);
                 Ok(engine)
@@ -107,7 +130,7 @@ impl Engine {
         }
     }
 
-    async fn start_all(&mut self, graph: Graph, journal: &Journal) -> Result<(), EngineError> {
+    async fn start_all(&mut self, graph: Graph, journal: &Journal, purpose: Purpose) -> Result<(), EngineError> {
         let Graph { pipelines, receivers, exporters, connectors, extensions, journal: settings, ledger_by, .. } = graph;
         for (id, extension) in extensions {
             let context = ExtensionContext {
@@ -130,14 +153,22 @@ impl Engine {
         for (id, built) in exporters {
             let context = ExporterContext { stop: self.stops.services.child(), metrics: self.metrics.clone() };
             services.push((format!("exporter {id}"), built.exporter.start(context)));
-            targets.insert(id.clone(), builder.target(&id, built));
+            targets.insert(id.clone(), builder.target(&id, built, Backend::Outside));
         }
         for (id, connector) in connectors {
             let built = connector.exporter(ways_in.outputs(&id));
-            targets.insert(id.clone(), builder.target(&id, crate::graph::connector_delivery(built)));
+            targets
+                .insert(id.clone(), builder.target(&id, crate::graph::connector_delivery(built), Backend::Pipelines));
         }
         for (component, started) in services {
             self.serve(component, started)?;
+        }
+        let ways = plans.iter().flat_map(|plan| ways_out(journal, plan, &targets)).collect();
+        let replays = Replays::new(journal.clone(), self.metrics.clone(), self.stops.give_up.clone(), ways);
+        replays.resume();
+        self.replays = Some(replays);
+        if purpose == Purpose::Replay {
+            return Ok(());
         }
         for plan in &plans {
             self.deliver(journal, plan, &targets, &settings.starts)?;
@@ -189,7 +220,7 @@ impl Engine {
             let way = Way {
                 settler: cursor.settler(),
                 dead_letters: DeadLetters::of(journal, &plan.name, &name),
-                at_end: if journal.is_durable() { AtEnd::Keep } else { AtEnd::Drop },
+                at_end: AtEnd::of(journal),
                 target,
             };
             self.deliveries.spawn(delivery::run(way, groups, cursor));
@@ -200,6 +231,11 @@ impl Engine {
     /// The ledger.
     pub fn ledger(&self) -> &Ledger {
         &self.ledger
+    }
+
+    /// Replays.
+    pub fn replays(&self) -> Option<&Replays> {
+        self.replays.as_ref()
     }
 
     /// The process's own metrics.
@@ -245,7 +281,8 @@ impl Engine {
         let drain_max = if journal.is_durable() { drain_max.min(DURABLE_DRAIN_MAX) } else { drain_max };
         let gave_up = tokio::time::timeout(drain_max, journal.drained()).await.is_err();
         journal.close();
-        if gave_up {
+        // Replays of a journal on disk are not waited for either.
+        if gave_up || journal.is_durable() {
             self.stops.give_up.request();
         }
         let deliveries = async { while self.deliveries.join_next().await.is_some() {} };
@@ -284,6 +321,21 @@ impl Engine {
     }
 }
 
+/// The ways from a pipeline to its exporters, for replays. Connectors are no backends.
+fn ways_out(journal: &Journal, plan: &Plan, targets: &BTreeMap<ComponentId, Arc<Target>>) -> Vec<WayOut> {
+    let exporters = plan.exporters.iter().filter(|id| targets[*id].is_backend);
+    let ways = exporters.map(|id| WayOut {
+        pipeline: plan.name.clone(),
+        exporter: id.to_string(),
+        signal: plan.signal,
+        stream: plan.stream,
+        target: Arc::clone(&targets[id]),
+        dead_letters: DeadLetters::of(journal, &plan.name, &id.to_string()),
+        at_end: AtEnd::of(journal),
+    });
+    ways.collect()
+}
+
 fn lag_limit(queue: &SendingQueue) -> Option<LagLimit> {
     let size = queue.queue_size.filter(|_| queue.enabled)?;
     Some(match queue.sizer {
@@ -304,6 +356,14 @@ fn own_batching(queue: &SendingQueue) -> Option<BatchLimits> {
             BatchLimits { items_min: least, bytes_min: none, items_max: largest, bytes_max: 0, delay_max }
         }
     })
+}
+
+/// Where a target brings batches to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Backend {
+    Outside,
+    /// A connector, to other pipelines of this process.
+    Pipelines,
 }
 
 /// A pipeline whose processors have moved into its chain.
@@ -361,7 +421,7 @@ impl Builder<'_> {
         (chain, plan)
     }
 
-    fn target(&self, id: &ComponentId, built: BuiltExporter) -> Arc<Target> {
+    fn target(&self, id: &ComponentId, built: BuiltExporter, backend: Backend) -> Arc<Target> {
         let consumers = match built.delivery.queue.enabled {
             true => built.delivery.queue.num_consumers.clamp(1, 1 << 16),
             false => 1,
@@ -370,6 +430,7 @@ impl Builder<'_> {
         Arc::new(Target {
             retries: self.metrics.counter(names::RETRIES, &[("exporter", &name)]),
             name,
+            is_backend: backend == Backend::Outside,
             exporter: built.exporter,
             delivery: built.delivery,
             consumers: Arc::new(Semaphore::new(consumers)),

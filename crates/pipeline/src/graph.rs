@@ -15,7 +15,7 @@ use otlp::Signal;
 
 use crate::labels::By;
 use crate::service::{self, Defined, PipelineSettings, ServiceSettings, Serving, TelemetrySettings};
-use crate::storage::{JournalConfig, JournalSettings, NamedStorage, asked_for};
+use crate::storage::{JournalConfig, JournalSettings, NamedStorage, Storage, asked_for};
 
 /// A configuration that can run.
 pub struct Graph {
@@ -68,6 +68,14 @@ impl Graph {
         let graph = Builder::new(registry, root.diagnostics()).graph(service, &defined, journal, ledger_by, admin);
         root.finish();
         (!diagnostics.has_errors()).then_some(graph).flatten()
+    }
+
+    /// Where the journal lies, if it is on disk.
+    pub fn journal_directory(&self) -> Option<&std::path::Path> {
+        match &self.journal.storage {
+            Storage::Disk { directory, .. } => Some(directory),
+            Storage::Memory(_) => None,
+        }
     }
 
     /// The graph as text, one pipeline after another.

@@ -141,7 +141,8 @@ impl Groups {
         SplitLimits { items_max, bytes_max: if bytes_max == 0 { usual } else { bytes_max } }
     }
 
-    fn make(&self, records: Vec<Record>) -> Group {
+    /// One group of these records.
+    pub(crate) fn make(&self, records: Vec<Record>) -> Group {
         let batches: Vec<Batch> = records.iter().map(|record| to_batch(self.signal, record)).collect();
         let merged = match batches.len() {
             1 => batches[0].clone(),

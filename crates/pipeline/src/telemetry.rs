@@ -59,6 +59,10 @@ pub(crate) mod names {
         Description::counter("crossfade_pipeline_filtered_items", "Items that processors took out.");
     pub(crate) const RETRIES: Description =
         Description::counter("crossfade_exporter_retries", "Attempts that failed and were repeated.");
+    pub(crate) const REPLAYED: Description = Description::counter(
+        "crossfade_replayed_items",
+        "Items that replays sent again, by what became of them; they are no part of the ledger's lines.",
+    );
     pub(crate) const CONNECTOR_FORWARDED: Description =
         Description::counter("crossfade_connector_forwarded_items", "Items that the next pipelines took.");
     pub(crate) const CONNECTOR_REFUSED: Description =
