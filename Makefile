@@ -25,8 +25,12 @@ lint: check-rust ## Formatting and lints, as CI does.
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 
+# Another version may read deny.toml otherwise, and the newest may want a newer Rust.
+CARGO_DENY := 0.20.2
+
 deny: check-rust ## Licences, sources and bans of the dependencies.
-	@command -v cargo-deny >/dev/null || $(CARGO) install --locked cargo-deny
+	@$(CARGO) deny --version 2>/dev/null | grep -qx 'cargo-deny $(CARGO_DENY)' \
+		|| $(CARGO) install --locked cargo-deny@$(CARGO_DENY)
 	$(CARGO) deny check licenses bans sources
 
 interop: build ## Against clients and servers of other makers; installs what is missing.
