@@ -81,7 +81,7 @@ const UNBUILT: [(&str, &[&str]); 5] = [
     ),
     (
         "extension",
-        &["file_storage", "filestorage", "headers_setter", "oauth2client", "oidc", "opamp", "pprof", "zpages"],
+        &["file_storage", "filestorage", "headers_setter", "oidc", "opamp", "pprof", "zpages"],
     ),
 ];
 

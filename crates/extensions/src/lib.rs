@@ -20,8 +20,10 @@ mod authenticator;
 mod basicauth;
 mod bearertokenauth;
 mod health_check;
+mod oauth2client;
 
 /// Registers every extension of this crate.
 pub fn register(registry: &mut component::Registry) {
-    registry.extensions.extend([health_check::FACTORY, basicauth::FACTORY, bearertokenauth::FACTORY]);
+    let all = [health_check::FACTORY, basicauth::FACTORY, bearertokenauth::FACTORY, oauth2client::FACTORY];
+    registry.extensions.extend(all);
 }
