@@ -20,10 +20,12 @@ mod authenticator;
 mod basicauth;
 mod bearertokenauth;
 mod health_check;
+mod inert;
 mod oauth2client;
 
 /// Registers every extension of this crate.
 pub fn register(registry: &mut component::Registry) {
     let all = [health_check::FACTORY, basicauth::FACTORY, bearertokenauth::FACTORY, oauth2client::FACTORY];
     registry.extensions.extend(all);
+    registry.extensions.extend([inert::PPROF, inert::ZPAGES]);
 }
