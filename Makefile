@@ -1,7 +1,8 @@
 # `make demo` and `make test` do all the set-up that they need. `make help` lists the rest.
 
 CARGO ?= cargo
-CROSSFADE := target/release/crossfade
+# Through cargo, which knows where its target directory is.
+CROSSFADE := $(CARGO) run --release --locked --quiet -p crossfade --
 
 .PHONY: help demo test build check-rust lint interop bench fuzz deny
 
