@@ -1,7 +1,8 @@
 # `make demo` and `make test` do all the set-up that they need. `make help` lists the rest.
 
 CARGO ?= cargo
-CROSSFADE := target/release/crossfade
+# Through cargo, which knows where its target directory is.
+CROSSFADE := $(CARGO) run --release --locked --quiet -p crossfade --
 
 .PHONY: help demo test build check-rust lint interop bench fuzz deny
 
@@ -25,8 +26,12 @@ lint: check-rust ## Formatting and lints, as CI does.
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 
+# Another version may read deny.toml otherwise, and the newest may want a newer Rust.
+CARGO_DENY := 0.20.2
+
 deny: check-rust ## Licences, sources and bans of the dependencies.
-	@command -v cargo-deny >/dev/null || $(CARGO) install --locked cargo-deny
+	@$(CARGO) deny --version 2>/dev/null | grep -qx 'cargo-deny $(CARGO_DENY)' \
+		|| $(CARGO) install --locked cargo-deny@$(CARGO_DENY)
 	$(CARGO) deny check licenses bans sources
 
 interop: build ## Against clients and servers of other makers; installs what is missing.

@@ -3,6 +3,7 @@
 //! Slow hashes are meant to cost an attacker dearly, and would cost an honest sender as much with every request. So the
 //! password that was right is remembered for each user, as a keyed digest, and only another one is hashed again.
 
+use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -22,14 +23,18 @@ use crate::{AuthError, Authenticator, CredentialsError, Verdict};
 const USERS_MAX: usize = 10_000;
 
 /// Accepts the users of an htpasswd text.
-#[derive(Debug)]
 pub struct BasicUsers {
     users: Vec<User>,
     /// Makes the digests of right passwords worthless outside this process.
     key: [u8; 32],
 }
 
-#[derive(Debug)]
+impl fmt::Debug for BasicUsers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BasicUsers").field("users", &self.users.len()).finish_non_exhaustive()
+    }
+}
+
 struct User {
     name: String,
     password: Password,
@@ -198,7 +203,7 @@ mod tests {
         check(Some("Basic"), Err(AuthError::Missing));
         check(Some("Bearer word"), Err(AuthError::Missing));
         check(None, Err(AuthError::Missing));
-        assert!(!format!("{users:?}").contains("229"), "the first byte of the hash");
+        assert_eq!(format!("{users:?}"), "BasicUsers { users: 2, .. }");
     }
 
     #[test]

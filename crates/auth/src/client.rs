@@ -62,20 +62,36 @@ pub struct ReloadedAuthorization {
 
 #[derive(Debug)]
 enum Kind {
-    Basic { user: Text, password: Text },
+    Basic { user: SecretText, password: SecretText },
     Bearer { scheme: String, token: SecretFile },
 }
 
-/// A text that is given, or the first line of a file.
+/// A text that is given, or the first line of a file, which is read again when it changes.
+#[derive(Debug)]
+pub struct SecretText(Text);
+
 #[derive(Debug)]
 enum Text {
     Fixed(Secret),
     File(SecretFile),
 }
 
-impl Text {
-    fn now(&self) -> Secret {
-        match self {
+impl SecretText {
+    /// Opens it.
+    ///
+    /// # Errors
+    /// [`CredentialsError`] if the file cannot be read or is empty.
+    pub fn open(source: Source<'_>) -> Result<SecretText, CredentialsError> {
+        Ok(SecretText(match source {
+            Source::Given(text) => Text::Fixed(text.clone()),
+            Source::File(path) => Text::File(SecretFile::new(path)?),
+        }))
+    }
+
+    /// What it says now.
+    #[must_use]
+    pub fn now(&self) -> Secret {
+        match &self.0 {
             Text::Fixed(text) => text.clone(),
             Text::File(file) => file.first_line(),
         }
@@ -91,22 +107,13 @@ pub enum Source<'a> {
     File(&'a Path),
 }
 
-impl Source<'_> {
-    fn open(self) -> Result<Text, CredentialsError> {
-        Ok(match self {
-            Source::Given(text) => Text::Fixed(text.clone()),
-            Source::File(path) => Text::File(SecretFile::new(path)?),
-        })
-    }
-}
-
 impl ReloadedAuthorization {
     /// User and password (RFC 7617), each given or from a file.
     ///
     /// # Errors
     /// [`CredentialsError`] if a file cannot be read or is empty, or the user holds a colon.
     pub fn basic(user: Source<'_>, password: Source<'_>) -> Result<ReloadedAuthorization, CredentialsError> {
-        let kind = Kind::Basic { user: user.open()?, password: password.open()? };
+        let kind = Kind::Basic { user: SecretText::open(user)?, password: SecretText::open(password)? };
         ReloadedAuthorization::checked(kind)
     }
 

@@ -30,7 +30,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 pub use basic::BasicUsers;
 pub use bearer::BearerTokens;
-pub use client::{Authorization, ReloadedAuthorization, Source};
+pub use client::{Authorization, ReloadedAuthorization, SecretText, Source};
 pub use secret::Secret;
 
 /// Decides whether a request may pass, by its header fields.

@@ -69,7 +69,6 @@ const UNBUILT: [(&str, &[&str]); 5] = [
             "kafka",
             "loadbalancing",
             "load_balancing",
-            "logging",
             "loki",
             "opencensus",
             "zipkin",
@@ -79,10 +78,7 @@ const UNBUILT: [(&str, &[&str]); 5] = [
         "connector",
         &["count", "exceptions", "failover", "routing", "servicegraph", "spanmetrics", "span_metrics", "sum"],
     ),
-    (
-        "extension",
-        &["file_storage", "filestorage", "headers_setter", "oauth2client", "oidc", "opamp", "pprof", "zpages"],
-    ),
+    ("extension", &["file_storage", "filestorage", "headers_setter", "oidc", "opamp"]),
 ];
 
 fn unbuilt() -> impl Iterator<Item = Unbuilt> {

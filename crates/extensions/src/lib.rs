@@ -21,13 +21,13 @@ mod basicauth;
 mod bearertokenauth;
 mod file_storage;
 mod health_check;
+mod inert;
+mod oauth2client;
 
 /// Registers every extension of this crate.
 pub fn register(registry: &mut component::Registry) {
-    registry.extensions.extend([
-        health_check::FACTORY,
-        basicauth::FACTORY,
-        bearertokenauth::FACTORY,
-        file_storage::FACTORY,
-    ]);
+    let authenticators = [basicauth::FACTORY, bearertokenauth::FACTORY, oauth2client::FACTORY];
+    registry.extensions.extend([health_check::FACTORY, file_storage::FACTORY]);
+    registry.extensions.extend(authenticators);
+    registry.extensions.extend([inert::PPROF, inert::ZPAGES]);
 }

@@ -12,7 +12,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use component::{Authentication, Authenticators, Listing, Refused};
-use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderName};
+use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderName, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Method};
 use otlp::encode::LogsEncoder;
 use otlp::response::{ExportResponse, Status as RpcStatus};
@@ -341,4 +341,28 @@ async fn only_who_has_the_password_may_send() {
     let basic = |pair: &str| format!("Basic {}", STANDARD.encode(pair));
     let bad = ["me:", "me:secre", "me:secret2", "you:secret", ":", "nobody:secret"].map(basic);
     check_credentials(users, &basic("me:secret"), &bad.each_ref().map(String::as_str)).await;
+}
+
+#[tokio::test]
+async fn a_flood_of_methods_paths_and_user_agents_leaves_nothing_behind() {
+    let server = server("").await;
+    let series =
+        |metrics: &component::Metrics| metrics.gather().iter().map(|family| family.series.len()).sum::<usize>();
+    assert_eq!(server.post("/v1/logs", &[PROTOBUF], logs(1).bytes().clone()).await.status, 200);
+    let before = series(&server.started.metrics);
+    let url: url::Url = format!("http://127.0.0.1:{}/", server.http_port).parse().unwrap();
+    for index in 0..500 {
+        let agent = HeaderMap::from_iter([
+            (USER_AGENT, HeaderValue::from_str(&format!("agent/{index}")).unwrap()),
+            (HeaderName::from_static("x-scope-orgid"), HeaderValue::from(index)),
+        ]);
+        for (path, expected) in [("/v1/logs", 405), ("/v1/logs-and-more", 404)] {
+            let mut request = HttpRequest::get(url.join(&format!("{path}?{index}")).unwrap());
+            request.method = Method::from_bytes(format!("M{index}").as_bytes()).unwrap();
+            request.headers = agent.clone();
+            assert_eq!(server.http.send(request).await.unwrap().status, expected);
+        }
+    }
+    assert_eq!(series(&server.started.metrics), before);
+    assert_eq!(server.started.kept.items(), 1);
 }

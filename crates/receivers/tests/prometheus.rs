@@ -68,12 +68,15 @@ impl Exposing {
 }
 
 async fn scraping(target: &Exposing, options: &str) -> Started {
-    let yaml = format!(
+    start("prometheus", &scrape_yaml(target, options), &[Signal::Metrics]).await
+}
+
+fn scrape_yaml(target: &Exposing, options: &str) -> String {
+    format!(
         "config:\n  scrape_configs:\n    - job_name: shop\n      scrape_interval: 100ms\n      scrape_timeout: \
          90ms\n{options}      static_configs: [{{targets: ['127.0.0.1:{}'], labels: {{team: a}}}}]\n",
         target.port
-    );
-    start("prometheus", &yaml, &[Signal::Metrics]).await
+    )
 }
 
 /// One data point: its attributes, its value and whether it has one.
@@ -208,6 +211,31 @@ async fn limits_make_a_target_down_and_keep_nothing_of_it() {
         let scrape = wait(&started, |scrape| value(scrape, "up").is_some()).await;
         assert_eq!((value(&scrape, "up"), value(&scrape, "a")), (Some(0.0), None), "{options}");
     }
+}
+
+/// What the receiver counts under a name for one cause.
+fn counted(started: &Started, name: &str, cause: &str) -> f64 {
+    let families = started.metrics.gather();
+    let series = families.iter().filter(|family| family.name == name).flat_map(|family| &family.series);
+    series.filter(|(labels, _)| labels["cause"] == cause).map(|(_, value)| value).sum()
+}
+
+#[tokio::test]
+async fn a_flood_of_label_values_makes_its_target_down_and_is_counted() {
+    let page: String = (0..5000).map(|index| format!("a{{user=\"{index}\"}} 1\n")).collect();
+    let target = Exposing::start(&page).await;
+    let yaml = scrape_yaml(&target, "") + "max_series_per_target: 1000\n";
+    let started = start("prometheus", &yaml, &[Signal::Metrics]).await;
+    let scrape = wait(&started, |scrape| value(scrape, "up").is_some()).await;
+    assert_eq!((value(&scrape, "up"), value(&scrape, "a")), (Some(0.0), None));
+    let failures = counted(&started, "crossfade_scrape_failures", "series_limit");
+    assert!(failures >= 1.0);
+    // Beyond the limit nothing was looked at.
+    let dropped = counted(&started, "crossfade_scrape_dropped_samples", "series_limit");
+    assert!(dropped <= failures * 1001.0 + 1001.0 && dropped >= 1001.0, "{dropped} of {failures}");
+    // Back to normal, it is up again.
+    target.set("a{user=\"1\"} 1\n");
+    wait(&started, |scrape| value(scrape, "up") == Some(1.0) && value(scrape, "a") == Some(1.0)).await;
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
+use otlp::Signal;
 use pipeline::Line;
 
 use super::Ended;
@@ -107,8 +108,11 @@ impl Screen {
         let Ended { looks, unbalanced_looks, .. } = ended;
         writeln!(out, "  looked at {looks} times on the way, and it balanced {} times", looks - unbalanced_looks)?;
         writeln!(out, "\nWhat the backends counted, item by item, against what the shop had acknowledged:")?;
-        ended.verdicts.iter().try_for_each(|verdict| writeln!(out, "  {verdict}"))?;
-        writeln!(out, "  {}", ended.agreement)?;
+        for verdict in &ended.verdicts {
+            let signals = verdict.signals.iter().map(|found| format!("{} {}", found.acked_items, found.signal));
+            writeln!(out, "  {verdict} ({})", signals.collect::<Vec<_>>().join(", "))?;
+        }
+        writeln!(out, "  {}{}", ended.agreement, origins(ended).unwrap_or_default())?;
         match ended.is_good() {
             true => writeln!(
                 out,
@@ -117,4 +121,18 @@ impl Screen {
             false => writeln!(out, "\nVerdict: the backends did NOT get the same; see above."),
         }
     }
+}
+
+/// Why the ledger counts more data points than the shop has pushed. None, where the figures do not add up that way:
+/// then they speak for themselves.
+fn origins(ended: &Ended) -> Option<String> {
+    let accepted = ended.rest.lines.iter().find(|line| line.signal == Signal::Metrics)?.accepted;
+    let mut judged = ended.verdicts.iter().flat_map(|verdict| &verdict.signals);
+    let pushed = judged.find(|found| found.signal == Signal::Metrics)?.acked_items;
+    let scraped = ended.agreement.common_items.checked_sub(pushed)?;
+    let reports = accepted.checked_sub(ended.agreement.common_items)?;
+    Some(format!(
+        ", {pushed} pushed and {scraped} scraped; the other {reports} of the ledger's {accepted} are `up` and its like, \
+         which each scrape adds"
+    ))
 }

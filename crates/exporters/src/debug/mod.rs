@@ -26,7 +26,10 @@ use crate::common::delivery;
 
 /// The registration of the exporter.
 pub(crate) const FACTORY: ExporterFactory =
-    ExporterFactory { kind: "debug", aliases: &[], signals: &Signal::ALL, build };
+    ExporterFactory { kind: "debug", aliases: &[LOGGING], signals: &Signal::ALL, build };
+
+/// What the Collector called it before v0.86, with other defaults and an option of its own; older guides still do.
+const LOGGING: &str = "logging";
 
 /// How much is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,9 +60,13 @@ struct Debug {
 
 fn build(section: &mut Section<'_>, context: &BuildContext<'_>) -> Option<BuiltExporter> {
     let verbosities = [("basic", Verbosity::Basic), ("normal", Verbosity::Normal), ("detailed", Verbosity::Detailed)];
-    let verbosity = section.get("verbosity").one_of(&verbosities).or(Verbosity::Basic);
+    let (verbosity_default, thereafter_default) = match context.id.kind == LOGGING {
+        true => (read_log_level(section), 500),
+        false => (Verbosity::Basic, 1),
+    };
+    let verbosity = section.get("verbosity").one_of(&verbosities).or(verbosity_default);
     let initial = section.get("sampling_initial").integer::<u64>().or(2);
-    let thereafter = section.get("sampling_thereafter").integer::<u64>().or(1);
+    let thereafter = section.get("sampling_thereafter").integer::<u64>().or(thereafter_default);
     let uses_log = section.get("use_internal_logger").bool().or(true);
     let paths = section.get("output_paths").strings().optional();
     section.unsupported("output", "a choice of what is shown of resources, scopes and records");
@@ -72,6 +79,21 @@ fn build(section: &mut Section<'_>, context: &BuildContext<'_>) -> Option<BuiltE
     let delivery = delivery(section, Duration::ZERO, Order::Kept);
     let exporter = Arc::new(Debug { id: context.id.to_string(), verbosity, sampler, output });
     Some(BuiltExporter { exporter, delivery })
+}
+
+/// `loglevel` of `logging`: the verbosity before there was one.
+fn read_log_level(section: &mut Section<'_>) -> Verbosity {
+    let levels = [
+        ("debug", Verbosity::Detailed),
+        ("info", Verbosity::Normal),
+        ("warn", Verbosity::Basic),
+        ("error", Verbosity::Basic),
+    ];
+    let level = section.get("loglevel").one_of(&levels).optional();
+    if level.is_some() && section.has("verbosity") {
+        section.warning("loglevel", "has no effect: `verbosity` is given");
+    }
+    level.unwrap_or(Verbosity::Normal)
 }
 
 fn consoles(section: &mut Section<'_>, paths: &[String]) -> Option<Vec<Arc<Mutex<dyn Write + Send>>>> {

@@ -80,9 +80,13 @@ fn every_second_and_every_signal_begins_anew() {
 }
 
 fn read(yaml: &str) -> (Option<BuiltExporter>, Diagnostics) {
+    read_as("debug", yaml)
+}
+
+fn read_as(id: &str, yaml: &str) -> (Option<BuiltExporter>, Diagnostics) {
     let loaded = config::parse_str("c.yaml", yaml, &TestEnvironment::new()).unwrap();
     let mut diagnostics = Diagnostics::new();
-    let id = "debug".parse().unwrap();
+    let id = id.parse().unwrap();
     let built = Section::open(&loaded.root, "exporters.debug", &mut diagnostics)
         .read(|section| build(section, &BuildContext::alone(&id)));
     (built, diagnostics)
@@ -109,6 +113,26 @@ fn what_makes_no_sense_is_refused() {
     check_error("sampling_initial: -1", "expected an integer of at least 0");
     check_error("{use_internal_logger: false, output_paths: [/tmp/x]}", "into a file writes the `file` exporter");
     check_error("output_paths: [stderr]", "has no meaning with `use_internal_logger: true`");
+}
+
+#[test]
+fn the_old_logging_exporter_says_how_much_is_shown_by_its_log_level() {
+    let shown = |yaml: &str| {
+        let loaded = config::parse_str("c.yaml", yaml, &TestEnvironment::new()).unwrap();
+        let mut diagnostics = Diagnostics::new();
+        Section::open(&loaded.root, "exporters.logging", &mut diagnostics).read(read_log_level)
+    };
+    assert_eq!(shown("loglevel: debug"), Verbosity::Detailed);
+    assert_eq!(shown("loglevel: info"), Verbosity::Normal);
+    assert_eq!(shown("loglevel: warn"), Verbosity::Basic);
+    assert_eq!(shown(""), Verbosity::Normal);
+    for yaml in ["", "loglevel: debug", "{verbosity: detailed, sampling_thereafter: 1}"] {
+        let (built, diagnostics) = read_as("logging", yaml);
+        assert!(built.is_some() && !diagnostics.has_errors(), "{yaml}: {:?}", diagnostics.finish().err());
+    }
+    let (_, diagnostics) = read_as("logging/x", "{loglevel: debug, verbosity: basic}");
+    assert!(diagnostics.warnings()[0].to_string().contains("loglevel: has no effect: `verbosity` is given"));
+    check_error("loglevel: debug", "unknown key `loglevel`");
 }
 
 /// A console whose text can be read.

@@ -33,7 +33,7 @@ use transport::coding::{Coding, Level, compress};
 use crate::common::{delivery, payload};
 use output::{Existing, Framing, OutputSettings, Rotation};
 use place::{Place, Template};
-use writer::{Target, Writer};
+use writer::{FilesMax, Target, Writer};
 
 /// The registration of the exporter.
 pub(crate) const FACTORY: ExporterFactory =
@@ -86,11 +86,11 @@ fn build(section: &mut Section<'_>, _: &BuildContext<'_>) -> Option<BuiltExporte
     let path = path?;
     let (grouping, target) = match group_by {
         None => (None, Target::One { path: PathBuf::from(path), directory_mode: directory_mode?, output }),
-        Some((attribute, files_max)) => {
+        Some((attribute, files)) => {
             let template = Template::parse(&path).map_err(|error| section.error("path", error.to_string())).ok()?;
             let directory_mode = directory_mode?.unwrap_or(MODE_OF_DIRECTORIES);
             let directory = template.directory().to_owned();
-            (Some(Grouping { attribute, template }), Target::Many { directory, directory_mode, files_max, output })
+            (Some(Grouping { attribute, template }), Target::Many { directory, directory_mode, files, output })
         }
     };
     let exporter = Arc::new(FileExporter { format, zstd, framing, grouping, target, writer: Arc::default() });
@@ -126,15 +126,18 @@ fn read_directory_mode(section: &mut Section<'_>) -> Option<Option<u32>> {
     Some(creates.then_some(mode))
 }
 
-/// The attribute and the most files that are open at once, if files are apart at all.
-fn read_group_by(section: &mut Section<'_>) -> Option<(String, usize)> {
+/// The attribute and the bounds, if files are apart at all.
+fn read_group_by(section: &mut Section<'_>) -> Option<(String, FilesMax)> {
     let is_enabled = section.get("enabled").bool().or(false);
     let attribute = section.get("resource_attribute").string().or("fileexporter.path_segment".to_owned());
-    let files_max = section.get("max_open_files").integer::<usize>().range(1..).or(100);
+    let files = FilesMax {
+        open: section.get("max_open_files").integer().range(1..).or(100),
+        total: section.get("max_files").integer().range(1..=1_000_000).or(10_000),
+    };
     if is_enabled && attribute.is_empty() {
         section.error("resource_attribute", "expected the name of an attribute");
     }
-    is_enabled.then_some((attribute, files_max))
+    is_enabled.then_some((attribute, files))
 }
 
 impl Exporter for FileExporter {

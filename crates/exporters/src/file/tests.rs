@@ -367,6 +367,28 @@ async fn files_that_were_closed_for_others_are_written_on() {
 }
 
 #[tokio::test]
+async fn a_flood_of_values_makes_no_more_files_than_the_bound() {
+    let directory = tempfile::tempdir().unwrap();
+    let running = grouped(directory.path(), "*.json", ", max_files: 3, max_open_files: 1");
+    let mut refused = 0;
+    for index in 0..20 {
+        let name = format!("user-{index}");
+        for outcome in running.export(&logs(&[Some("a"), Some(name.as_str())])).await.0 {
+            match outcome {
+                Outcome::Reject { failure } if failure.cause == "file_limit" => refused += 1,
+                outcome => assert_eq!(outcome, Outcome::DELIVERED),
+            }
+        }
+    }
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 3);
+    assert_eq!(refused, 18);
+    // Those that are there go on.
+    let lines = fs::read_to_string(directory.path().join("a.json")).unwrap().lines().count();
+    assert_eq!(lines, 20);
+    running.stop().await;
+}
+
+#[tokio::test]
 async fn another_attribute_may_name_the_file() {
     let directory = tempfile::tempdir().unwrap();
     let running = grouped(directory.path(), "*.json", ", resource_attribute: shard");

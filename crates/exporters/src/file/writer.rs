@@ -31,7 +31,16 @@ pub(super) enum Target {
         output: OutputSettings,
     },
     /// Files below a directory.
-    Many { directory: PathBuf, directory_mode: u32, files_max: usize, output: OutputSettings },
+    Many { directory: PathBuf, directory_mode: u32, files: FilesMax, output: OutputSettings },
+}
+
+/// The bounds of files whose names senders choose a part of.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct FilesMax {
+    /// `max_open_files`: at the same time.
+    pub(super) open: usize,
+    /// `max_files`: since the start.
+    pub(super) total: usize,
 }
 
 /// The way to the thread.
@@ -102,13 +111,10 @@ struct Files {
     open: HashMap<Place, (Output, u64)>,
     /// Counts uses, to tell which file was used last.
     uses: u64,
-    /// The hashes of places that were opened before, and so hold what this process wrote.
+    /// The hashes of places that were opened before, and so hold what this process wrote; as many as there may be.
     opened: HashSet<u64>,
     hasher: RandomState,
 }
-
-/// So many files are known to have been opened. After that none is emptied any more, for it could be one of them.
-const OPENED_MAX: usize = 10_000;
 
 impl Files {
     fn new(target: Target) -> Files {
@@ -137,6 +143,10 @@ impl Files {
         let Some((place, message)) = Place::split_prefix(message) else {
             return Outcome::reject("bad_path", "a message without a place");
         };
+        if let Some(limit) = self.limit_for(&place) {
+            let detail = format!("there are {limit} files already, which is `max_files`");
+            return Outcome::reject("file_limit", detail);
+        }
         let result = self.output(&place).and_then(|output| output.append(message, clock::unix_ns()));
         match result {
             Ok(()) => Outcome::DELIVERED,
@@ -150,15 +160,25 @@ impl Files {
         }
     }
 
+    /// The bound on files that a new one for this place would exceed.
+    fn limit_for(&self, place: &Place) -> Option<usize> {
+        match &self.target {
+            Target::Many { files, .. } if self.opened.len() >= files.total => {
+                (!self.opened.contains(&self.hasher.hash_one(place))).then_some(files.total)
+            }
+            _ => None,
+        }
+    }
+
     /// The open file for a place. Where too many are open, the one that was not used for longest is closed.
     fn output(&mut self, place: &Place) -> io::Result<&mut Output> {
         self.uses += 1;
         if !self.open.contains_key(place) {
-            let files_max = match &self.target {
+            let open_max = match &self.target {
                 Target::One { .. } => 1,
-                Target::Many { files_max, .. } => *files_max,
+                Target::Many { files, .. } => files.open,
             };
-            while self.open.len() >= files_max {
+            while self.open.len() >= open_max {
                 let oldest = self.open.iter().min_by_key(|(_, (_, used))| *used).map(|(place, _)| place.clone());
                 let Some(oldest) = oldest else { break };
                 self.open.remove(&oldest);
@@ -189,13 +209,11 @@ impl Files {
             (Target::Many { .. }, Place::Only) => return Err(io::ErrorKind::InvalidFilename.into()),
         };
         let hash = self.hasher.hash_one(place);
-        if self.opened.len() >= OPENED_MAX || self.opened.contains(&hash) {
+        if self.opened.contains(&hash) {
             settings.existing = Existing::Continue;
         }
         let output = Output::open(path, settings, clock::unix_ns(), open)?;
-        if self.opened.len() < OPENED_MAX {
-            self.opened.insert(hash);
-        }
+        self.opened.insert(hash);
         Ok(output)
     }
 }

@@ -33,15 +33,32 @@ struct Entry {
     seen_in: u32,
 }
 
+impl Entry {
+    fn size_bytes(&self, name: &str) -> usize {
+        name.len() + self.meta.help.len() + self.meta.unit.len() + size_of::<(String, Entry)>()
+    }
+}
+
 /// After so many scrapes without a word about it a family is forgotten, as Prometheus does.
 const SCRAPES_KEPT: u32 = 10;
+
+/// Beyond so much only the families of the last scrape are kept: a target may make up new ones each time.
+const SIZE_BYTES_MAX: usize = 8 << 20;
 
 impl Families {
     /// Starts a scrape, and forgets what was not mentioned for a while.
     pub fn start_scrape(&mut self) {
         self.scrape = self.scrape.wrapping_add(1);
         let scrape = self.scrape;
-        self.by_name.retain(|_, entry| scrape.wrapping_sub(entry.seen_in) <= SCRAPES_KEPT);
+        let mut size_bytes = 0;
+        self.by_name.retain(|name, entry| {
+            let stays = scrape.wrapping_sub(entry.seen_in) <= SCRAPES_KEPT;
+            size_bytes += if stays { entry.size_bytes(name) } else { 0 };
+            stays
+        });
+        if size_bytes > SIZE_BYTES_MAX {
+            self.by_name.retain(|_, entry| scrape.wrapping_sub(entry.seen_in) <= 1);
+        }
     }
 
     /// Notes a `# TYPE` line.
@@ -214,4 +231,31 @@ fn report_family(metric_name: &str) -> Option<&'static FamilyMeta> {
         "scrape_body_size_bytes" => &BODY,
         _ => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The families that are known after a target made up `count` new ones, with a help of this size, in each scrape.
+    fn known(scrapes: usize, count: usize, help_bytes: usize) -> usize {
+        let mut families = Families::default();
+        let help = "x".repeat(help_bytes);
+        for scrape in 0..scrapes {
+            families.start_scrape();
+            (0..count).for_each(|index| families.set_help(&format!("f_{scrape}_{index}"), &help));
+        }
+        families.start_scrape();
+        families.len()
+    }
+
+    #[test]
+    fn families_are_kept_for_ten_scrapes() {
+        assert_eq!(known(30, 5, 10), 5 * SCRAPES_KEPT as usize);
+    }
+
+    #[test]
+    fn a_flood_of_families_is_kept_for_one_scrape() {
+        assert_eq!(known(12, 100, 100_000), 100);
+    }
 }

@@ -219,3 +219,24 @@ impl ContextCache {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_of_resources_is_bounded_by_size() {
+        let settings = Settings::default();
+        let namer = LabelNamer { escaping: settings.strategy.escaping(), underscores: Underscores::Preserve };
+        let mut cache = ContextCache::default();
+        for index in 0..300_u32 {
+            // A field of a number that resources do not have, as large as somebody likes.
+            let mut resource = vec![0x7a, 0x80, 0x80, 0x04];
+            resource.resize(resource.len() + (1 << 16), index as u8);
+            resource.extend_from_slice(&[0x10, index as u8]);
+            cache.find(&resource, &index.to_le_bytes(), || Context::new(&resource, b"", &settings, namer));
+            assert!(cache.size_bytes <= CONTEXTS_SIZE_BYTES_MAX + (1 << 20), "{}", cache.size_bytes);
+            assert!(cache.by_hash.len() * (1 << 16) <= CONTEXTS_SIZE_BYTES_MAX + (1 << 20));
+        }
+    }
+}

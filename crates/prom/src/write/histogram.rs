@@ -37,6 +37,8 @@ pub(super) struct BoundCache {
 }
 
 const KNOWN_MAX: usize = 16;
+/// No histogram that somebody means has more. A longer list is made anew each time another one came between.
+const KNOWN_BOUNDS_MAX: usize = 10_000;
 
 impl BoundCache {
     pub(super) fn find(&mut self, bounds: &[f64]) -> &BoundLabels {
@@ -46,11 +48,30 @@ impl BoundCache {
                 && known.bounds.iter().zip(bounds).all(|(left, right)| left.to_bits() == right.to_bits())
         };
         let place = self.known.iter().position(is_it).unwrap_or_else(|| {
+            self.known.retain(|known| known.bounds.len() <= KNOWN_BOUNDS_MAX);
             self.known.truncate(KNOWN_MAX - 1);
             self.known.push(BoundLabels::new(bounds));
             self.known.len() - 1
         });
         self.known.swap(0, place);
         &self.known[0]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_of_bounds_is_not_remembered() {
+        let mut cache = BoundCache::default();
+        for round in 0..100 {
+            let long: Vec<f64> =
+                (0..KNOWN_BOUNDS_MAX + 10).map(|index| f64::from(index as u32) + f64::from(round)).collect();
+            assert_eq!(cache.find(&long).bounds.len(), long.len());
+            assert_eq!(cache.find(&[f64::from(round)]).bounds.len(), 1);
+        }
+        assert_eq!(cache.known.len(), KNOWN_MAX);
+        assert!(cache.known.iter().all(|known| known.bounds.len() == 1));
     }
 }

@@ -33,14 +33,16 @@ pub(super) struct NameCache {
     names: Vec<SeriesNames>,
     index: HashTable<u32>,
     hasher: RandomState,
+    size_bytes: usize,
 }
 
-/// Beyond so many metrics the cache starts anew: their number is in the hands of those who send.
+/// Beyond so many metrics and so many bytes the cache starts anew: both are in the hands of those who send.
 const NAMES_MAX: usize = 20_000;
+const NAMES_SIZE_BYTES_MAX: usize = 16 << 20;
 
 impl NameCache {
     pub(super) fn new(namer: MetricNamer) -> Self {
-        NameCache { namer, names: Vec::new(), index: HashTable::new(), hasher: RandomState::default() }
+        NameCache { namer, names: Vec::new(), index: HashTable::new(), hasher: RandomState::default(), size_bytes: 0 }
     }
 
     /// The place of a metric's names.
@@ -54,12 +56,15 @@ impl NameCache {
         if let Some(index) = self.index.find(hash, is_it) {
             return *index as usize;
         }
-        if self.names.len() >= NAMES_MAX {
+        if self.names.len() >= NAMES_MAX || self.size_bytes > NAMES_SIZE_BYTES_MAX {
             self.names.clear();
             self.index.clear();
+            self.size_bytes = 0;
         }
         let place = self.names.len();
-        self.names.push(self.make(name, unit, kind));
+        let made = self.make(name, unit, kind);
+        self.size_bytes += made.size_bytes();
+        self.names.push(made);
         let (names, hasher) = (&self.names, &self.hasher);
         self.index.insert_unique(hash, place as u32, |index| {
             let known = &names[*index as usize];
@@ -93,5 +98,48 @@ impl NameCache {
             seed: xxh3_64(family.as_bytes()),
             family: family.into_boxed_str(),
         }
+    }
+}
+
+impl SeriesNames {
+    /// The memory that it holds, roughly, in bytes.
+    fn size_bytes(&self) -> usize {
+        let labels = self.base.len() + self.sum.len() + self.count.len() + self.bucket.len();
+        size_of::<SeriesNames>() + self.name.len() + self.unit.len() + self.family.len() + labels
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::names::{Escaping, Suffixes};
+
+    fn cache() -> NameCache {
+        let namer =
+            MetricNamer { namespace: String::new(), escaping: Escaping::Underscores, suffixes: Suffixes::UnitAndType };
+        NameCache::new(namer)
+    }
+
+    /// What a flood of names leaves behind.
+    fn check(names: usize, size_bytes: usize) {
+        let mut cache = cache();
+        for index in 0..names {
+            let name = format!("{index}_{}", "x".repeat(size_bytes));
+            let place = cache.find(name.as_bytes(), b"", MetricKind::Gauge);
+            assert_eq!(&*cache.get(place).name, name.as_bytes());
+            // The one that was asked for last is there, however large it is.
+            assert!(cache.size_bytes <= NAMES_SIZE_BYTES_MAX + 10 * (size_bytes + 100), "{}", cache.size_bytes);
+            assert!(cache.names.len() <= NAMES_MAX && cache.index.len() == cache.names.len());
+        }
+    }
+
+    #[test]
+    fn a_flood_of_names_is_bounded_by_number() {
+        check(NAMES_MAX + 100, 10);
+    }
+
+    #[test]
+    fn a_flood_of_long_names_is_bounded_by_size() {
+        check(30, 1 << 18);
     }
 }

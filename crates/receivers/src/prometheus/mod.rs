@@ -32,7 +32,11 @@ struct PrometheusReceiver {
     id: String,
     jobs: Vec<Job>,
     names: MetricNames,
+    series_max: u64,
 }
+
+/// `max_series_per_target`: what is remembered of a target has a bound, whatever it exposes.
+const SERIES_MAX_DEFAULT: u64 = 1_000_000;
 
 fn build(section: &mut Section<'_>, context: &BuildContext<'_>) -> Option<Box<dyn Receiver>> {
     let link_local = section.get("allow_link_local_addresses").bool().or(false);
@@ -41,6 +45,7 @@ fn build(section: &mut Section<'_>, context: &BuildContext<'_>) -> Option<Box<dy
         true => MetricNames::Trimmed,
         false => MetricNames::AsExposed,
     };
+    let series_max = section.get("max_series_per_target").integer().range(1..).or(SERIES_MAX_DEFAULT);
     section.unsupported("target_allocator", "targets from a target allocator");
     section.unsupported("api_server", "Prometheus' HTTP API");
     section.unsupported("use_start_time_metric", "start times from a metric");
@@ -57,7 +62,7 @@ fn build(section: &mut Section<'_>, context: &BuildContext<'_>) -> Option<Box<dy
             section.error("config", format!("the TLS settings of the job `{}`: {error}", job.name));
         }
     }
-    Some(Box::new(PrometheusReceiver { id: context.id.to_string(), jobs, names }))
+    Some(Box::new(PrometheusReceiver { id: context.id.to_string(), jobs, names, series_max }))
 }
 
 impl Receiver for PrometheusReceiver {
@@ -81,6 +86,7 @@ impl PrometheusReceiver {
                 client,
                 intake: intake.clone(),
                 names: self.names,
+                series_max: self.series_max,
                 meters: scrape::Meters::new(&context.metrics, &self.id, &job.name),
                 job: Arc::new(job),
             };

@@ -25,6 +25,8 @@ pub(super) struct Scraper {
     pub(super) client: HttpClient,
     pub(super) intake: Intake,
     pub(super) names: MetricNames,
+    /// `max_series_per_target`.
+    pub(super) series_max: u64,
     pub(super) meters: Meters,
 }
 
@@ -34,6 +36,9 @@ pub(super) struct Meters {
     scraped_points: Counter,
     errored_points: Counter,
     refused_points: Counter,
+    metrics: Metrics,
+    receiver: String,
+    job: String,
 }
 
 const SCRAPED: Description =
@@ -45,6 +50,11 @@ const REFUSED: Description = Description::counter(
     "Data points of scrapes that the pipelines refused until the next scrape was due.",
 );
 
+const FAILURES: Description =
+    Description::counter("crossfade_scrape_failures", "Scrapes that gave nothing but `up 0`, by cause.");
+const DROPPED: Description =
+    Description::counter("crossfade_scrape_dropped_samples", "Samples of scrapes that gave nothing, by cause.");
+
 impl Meters {
     pub(super) fn new(metrics: &Metrics, receiver: &str, job: &str) -> Meters {
         let labels = [("receiver", receiver), ("scraper", job)];
@@ -52,7 +62,17 @@ impl Meters {
             scraped_points: metrics.counter(SCRAPED, &labels),
             errored_points: metrics.counter(ERRORED, &labels),
             refused_points: metrics.counter(REFUSED, &labels),
+            metrics: metrics.clone(),
+            receiver: receiver.to_owned(),
+            job: job.to_owned(),
         }
+    }
+
+    /// A scrape that failed, and how much of it had been read.
+    fn failed(&self, cause: &'static str, samples: u64) {
+        let labels = [("receiver", self.receiver.as_str()), ("scraper", self.job.as_str()), ("cause", cause)];
+        self.metrics.counter(FAILURES, &labels).add(1);
+        self.metrics.counter(DROPPED, &labels).add(samples);
     }
 }
 
@@ -71,6 +91,23 @@ enum ScrapeError {
     Labels(#[from] prom::labels::LabelLimitExceeded),
     #[error("sample_limit exceeded: the limit is {0}")]
     Samples(u64),
+    #[error("max_series_per_target exceeded: the limit is {0}")]
+    Series(u64),
+}
+
+impl ScrapeError {
+    /// A short, bounded name.
+    fn cause(&self) -> &'static str {
+        match self {
+            ScrapeError::Fetch(_) => "unreachable",
+            ScrapeError::Status(_) => "status",
+            ScrapeError::TooLarge(_) => "body_size_limit",
+            ScrapeError::Parse(_) => "malformed",
+            ScrapeError::Labels(_) => "label_limit",
+            ScrapeError::Samples(_) => "sample_limit",
+            ScrapeError::Series(_) => "series_limit",
+        }
+    }
 }
 
 /// A sample of this scrape, with its labels in the cache.
@@ -155,6 +192,7 @@ impl Loop {
                 samples
             }
             Err(error) => {
+                self.scraper.meters.failed(error.cause(), report.scraped);
                 self.say_failed(&error);
                 Vec::new()
             }
@@ -222,6 +260,10 @@ impl Loop {
                 Entry::Unit { family, unit } => self.families.set_unit(family, unit),
                 Entry::Sample(sample) => {
                     report.scraped += 1;
+                    if report.scraped > self.scraper.series_max {
+                        // Unlike a `sample_limit`, this one is there for the memory: nothing more is looked at.
+                        return Err(ScrapeError::Series(self.scraper.series_max));
+                    }
                     let series = match self.cache.find(sample.series) {
                         Some(series) => series,
                         None => {
