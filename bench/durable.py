@@ -65,14 +65,21 @@ def get(url: str, seconds: float = 20) -> str:
 
 
 def wait_for(what: str, done, seconds: float, process: Process | None = None, pause_s: float = 0.02) -> None:
-    """Polls until `done`, or raises with what was awaited."""
+    """Polls until `done`, or raises with what was awaited. Whoever does not answer yet is asked again."""
     deadline = time.monotonic() + seconds
-    while not done():
+    while not _is(done):
         if process is not None and not process.running():
             raise Violation(f"{process.name} ended with code {process.popen.returncode} before {what}:\n{process.tail()}")
         if time.monotonic() > deadline:
             raise Violation(f"waited {seconds:.0f} s for: {what}")
         time.sleep(pause_s)
+
+
+def _is(done) -> bool:
+    try:
+        return bool(done())
+    except OSError:
+        return False
 
 
 class Backend:
