@@ -9,8 +9,10 @@
 //! moment, **items appended since it opened = items settled, by bucket + items pending**. The two sides are counted
 //! apart and the books are taken under one lock ([`Journal::books`]).
 //!
-//! This crate does not know telemetry, and it does no I/O yet: the storage is memory, so an append says "queued", not
-//! "kept".
+//! This crate does not know telemetry. In memory ([`Journal::in_memory`]) an append says "queued". On disk
+//! ([`Journal::open`]) it says "kept": it is synced before the answer, appends that arrive together share one sync, and
+//! cursors go on by their names where they stood. `ARCHITECTURE.md` in this crate has the format, the promises and the
+//! reasons.
 //!
 //! ```
 //! use journal::{CursorOptions, Journal, Limits, Read, ReadLimit, Record, Settlement, WhenFull};
@@ -27,6 +29,41 @@
 //! cursor.settle(&records, &Settlement::all("delivered", 3)).unwrap();
 //! assert!(journal.books(journal::Detail::Totals).iter().all(|book| book.balances()));
 //! # });
+//! ```
+//!
+//! The same on disk, where what one process did not settle is read by the next:
+//!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use journal::disk::{DiskOptions, io::Directory};
+//! use journal::{Cursor, CursorOptions, Journal, Read, ReadLimit, Record, Settlement};
+//!
+//! fn open(path: &std::path::Path) -> Result<(Journal, Cursor), Box<dyn std::error::Error>> {
+//!     // One process at a time, mode 0700.
+//!     let directory = Directory::lock(path)?;
+//!     let (journal, _recovery) = Journal::open(Arc::new(directory), DiskOptions::default())?;
+//!     let cursor = journal.open_cursor(journal.stream("traces"), "traces/otlp", CursorOptions::default())?;
+//!     Ok((journal, cursor))
+//! }
+//!
+//! # let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+//! # runtime.block_on(async {
+//! let path = tempfile::tempdir()?;
+//! let (journal, cursor) = open(path.path())?;
+//! // When this returns, a power cut does not take it away any more.
+//! journal.append(vec![(journal.stream("traces"), Record::new("three spans", 3))]).await?;
+//! drop(cursor);
+//! journal.shut_down().await;
+//! drop(journal);
+//!
+//! let (journal, mut cursor) = open(path.path())?;
+//! let Read::Records(records) = cursor.next(ReadLimit::default()).await else { panic!() };
+//! cursor.settle(&records, &Settlement::all("delivered", 3))?;
+//! assert!(journal.books(journal::Detail::Totals).iter().all(|book| book.balances()));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # })?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
 mod account;

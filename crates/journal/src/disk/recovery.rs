@@ -86,10 +86,11 @@ pub(crate) fn recover(disk: &dyn Disk) -> io::Result<Recovered> {
                 segment.firsts = firsts(&image);
             }
             replay(&mut segment, at + 1 == opened.len(), &mut image, &mut report);
-        } else if file.image.is_none() {
-            segment.firsts = found_firsts(&segment, segments.last(), image.streams.len());
         }
         segments.push(segment);
+    }
+    for at in (0..base).rev().filter(|at| opened[*at].image.is_none()) {
+        segments[at].firsts = found_firsts(&segments[at], &segments[at + 1], image.streams.len());
     }
     report.segments = segments.len();
     report.size_bytes = segments.iter().map(|segment| segment.size).sum();
@@ -158,14 +159,11 @@ fn firsts(image: &Image) -> Vec<Mark> {
     image.streams.iter().map(|stream| stream.end).collect()
 }
 
-/// Where streams stood at the front of a segment whose image is damaged: at its first records, or where they stood
-/// before.
-fn found_firsts(segment: &Segment, before: Option<&Segment>, streams: usize) -> Vec<Mark> {
+/// Where streams stood at the front of a segment whose image is damaged: at its first records, or where they stand in
+/// the next one. An earlier place would hide what the segment before it has.
+fn found_firsts(segment: &Segment, next: &Segment, streams: usize) -> Vec<Mark> {
     let index = Index::load(&*segment.file, segment.id, segment.length);
-    let first = |stream: usize| {
-        let there = index.stream(stream).first().map(|meta| meta.mark);
-        there.or_else(|| before.map(|before| before.first(stream))).unwrap_or_default()
-    };
+    let first = |stream: usize| index.stream(stream).first().map_or_else(|| next.first(stream), |meta| meta.mark);
     (0..streams).map(first).collect()
 }
 
