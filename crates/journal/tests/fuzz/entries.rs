@@ -3,35 +3,37 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use journal::disk::io::{Disk, DiskFile};
 use journal::disk::{DiskOptions, inspect, records};
 use journal::{Book, CursorOptions, Detail, Journal, Read, ReadLimit, Record, Settlement, Start, WhenFull};
+use parking_lot::Mutex;
 
 /// A directory in memory.
 #[derive(Clone, Default)]
-struct Files(Arc<Mutex<BTreeMap<String, Arc<Mutex<Vec<u8>>>>>>);
+struct Files(Arc<Mutex<BTreeMap<String, Content>>>);
 
+#[derive(Clone)]
 struct Content(Arc<Mutex<Vec<u8>>>);
 
 impl Disk for Files {
     fn list(&self) -> io::Result<Vec<String>> {
-        Ok(self.0.lock().unwrap().keys().cloned().collect())
+        Ok(self.0.lock().keys().cloned().collect())
     }
 
     fn create(&self, name: &str, size: u64) -> io::Result<Arc<dyn DiskFile>> {
-        let content = Arc::new(Mutex::new(vec![0; usize::try_from(size).unwrap()]));
-        self.0.lock().unwrap().insert(name.to_owned(), Arc::clone(&content));
-        Ok(Arc::new(Content(content)))
+        let content = Content(Arc::new(Mutex::new(vec![0; usize::try_from(size).unwrap()])));
+        self.0.lock().insert(name.to_owned(), content.clone());
+        Ok(Arc::new(content))
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
-        Ok(Arc::new(Content(Arc::clone(&self.0.lock().unwrap()[name]))))
+        Ok(Arc::new(self.0.lock()[name].clone()))
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
-        self.0.lock().unwrap().remove(name);
+        self.0.lock().remove(name);
         Ok(())
     }
 
@@ -42,11 +44,11 @@ impl Disk for Files {
 
 impl DiskFile for Content {
     fn size(&self) -> io::Result<u64> {
-        Ok(self.0.lock().unwrap().len() as u64)
+        Ok(self.0.lock().len() as u64)
     }
 
     fn read_exact_at(&self, into: &mut [u8], position: u64) -> io::Result<()> {
-        let content = self.0.lock().unwrap();
+        let content = self.0.lock();
         // Whoever asks for more than a whole file has believed a length.
         assert!(into.len() <= content.len() + 64);
         let start = usize::try_from(position).unwrap();
@@ -56,7 +58,7 @@ impl DiskFile for Content {
     }
 
     fn write_all_at(&self, parts: &[&[u8]], position: u64) -> io::Result<()> {
-        let mut content = self.0.lock().unwrap();
+        let mut content = self.0.lock();
         let (start, bytes) = (usize::try_from(position).unwrap(), parts.concat());
         let end = content.len().max(start + bytes.len());
         content.resize(end, 0);
@@ -65,7 +67,7 @@ impl DiskFile for Content {
     }
 
     fn set_size(&self, size: u64) -> io::Result<()> {
-        self.0.lock().unwrap().resize(usize::try_from(size).unwrap(), 0);
+        self.0.lock().resize(usize::try_from(size).unwrap(), 0);
         Ok(())
     }
 
@@ -81,7 +83,7 @@ pub(crate) fn segments(data: &[u8]) -> bool {
     let name = |number: u64| format!("{number:020}.segment");
     let (first, second) = if how % 2 == 0 { (data, &data[..0]) } else { data.split_at(data.len() / 2) };
     for (number, content) in [first, second].into_iter().enumerate().filter(|(_, content)| !content.is_empty()) {
-        files.0.lock().unwrap().insert(name(number as u64), Arc::new(Mutex::new(content.to_vec())));
+        files.0.lock().insert(name(number as u64), Content(Arc::new(Mutex::new(content.to_vec()))));
     }
     let disk: Arc<dyn Disk> = Arc::new(files);
     let seen = inspect(&disk).unwrap();
