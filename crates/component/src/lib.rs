@@ -39,6 +39,7 @@ mod stop;
 pub use connector::{Connector, Outputs};
 pub use exporter::{
     BuiltExporter, Cause, Delivery, Encoded, Exporter, ExporterContext, Failure, Order, Outcome, Rejection, Request,
+    Waiting,
 };
 pub use extension::{Extension, ExtensionContext, Health};
 pub use intake::{Accept, Accepting, Intake, Refused};

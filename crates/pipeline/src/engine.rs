@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use component::{
     BatchLimits, BuiltExporter, BuiltProcessor, ExporterContext, ExtensionContext, Health, Intake, Metrics, Outputs,
-    ReceiverContext, Running, StartError, Stop,
+    ReceiverContext, Running, StartError, Stop, Waiting,
 };
 use config::ComponentId;
 use config::shapes::{SendingQueue, Sizer};
@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 use crate::chain::{Chain, Counted, FanIn, Overflow};
 use crate::delivery::{self, Target};
 use crate::graph::{Graph, PipelinePlan};
-use crate::groups::Groups;
+use crate::groups::{Groups, TOGETHER};
 use crate::ledger::{Ledger, Line};
 use crate::telemetry::{self, names};
 
@@ -159,6 +159,9 @@ impl Engine {
         targets: &BTreeMap<ComponentId, Arc<Target>>,
     ) -> Result<(), EngineError> {
         let shared = Arc::new(Groups::new(plan.signal, plan.batching, plan.exporters.len()));
+        let wants_together = |id: &&ComponentId| targets[*id].delivery.waiting == Waiting::Together;
+        let together = plan.exporters.iter().filter(wants_together).count();
+        let together = Arc::new(Groups::new(plan.signal, Some(TOGETHER), together));
         for id in &plan.exporters {
             let target = Arc::clone(&targets[id]);
             let queue = &target.delivery.queue;
@@ -167,9 +170,10 @@ impl Engine {
                 component: format!("pipeline {}", plan.name),
                 error: StartError(error.to_string()),
             })?;
-            let groups = match own_batching(queue) {
-                Some(own) => Arc::new(Groups::new(plan.signal, Some(own), 1)),
-                None => Arc::clone(&shared),
+            let groups = match (own_batching(queue), plan.batching, target.delivery.waiting) {
+                (Some(own), ..) => Arc::new(Groups::new(plan.signal, Some(own), 1)),
+                (None, None, Waiting::Together) => Arc::clone(&together),
+                (None, ..) => Arc::clone(&shared),
             };
             self.deliveries.spawn(delivery::run(target, groups, cursor));
         }

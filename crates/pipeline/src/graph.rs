@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use component::{
     BuildContext, BuiltExporter, BuiltProcessor, Connector, Delivery, Exporter, Extension, Order, Receiver, Registry,
+    Waiting,
 };
 use config::shapes::{Retry, SendingQueue};
 use config::{ComponentId, Diagnostic, Diagnostics, Node, Path, Section, Spanned, nearest};
@@ -47,7 +48,13 @@ pub(crate) fn connector_delivery(exporter: Arc<dyn Exporter>) -> BuiltExporter {
         max_elapsed_time: None,
         ..Retry::default()
     };
-    let delivery = Delivery { queue: SendingQueue::default(), retry, timeout: Duration::ZERO, order: Order::Kept };
+    let delivery = Delivery {
+        queue: SendingQueue::default(),
+        retry,
+        timeout: Duration::ZERO,
+        order: Order::Kept,
+        waiting: Waiting::Apart,
+    };
     BuiltExporter { exporter, delivery }
 }
 
