@@ -144,6 +144,16 @@ pub enum Order {
     Kept,
 }
 
+/// Whether batches that wait go together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waiting {
+    /// Each batch goes as it came.
+    Apart,
+    /// What waits is put together, within bounds; nothing waits for more. For exporters that make requests of their own
+    /// out of batches.
+    Together,
+}
+
 /// How the pipeline brings an exporter's batches to it.
 #[derive(Clone, Debug)]
 pub struct Delivery {
@@ -155,6 +165,8 @@ pub struct Delivery {
     pub timeout: Duration,
     /// Whether batches may overtake each other.
     pub order: Order,
+    /// Whether batches that wait go together. Batching that the configuration asks for takes its place.
+    pub waiting: Waiting,
 }
 
 /// What an exporter's configuration becomes.

@@ -41,6 +41,7 @@ pub use authentication::{Authentication, Authenticators, Listing};
 pub use connector::{Connector, Outputs};
 pub use exporter::{
     BuiltExporter, Cause, Delivery, Encoded, Exporter, ExporterContext, Failure, Order, Outcome, Rejection, Request,
+    Waiting,
 };
 pub use extension::{Extension, ExtensionContext, Health, StorageHint};
 pub use intake::{Accept, Accepting, Intake, Refused};

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use component::{Delivery, Failure, Order, Outcome, Rejection};
+use component::{Delivery, Failure, Order, Outcome, Rejection, Waiting};
 use config::Section;
 use config::shapes::{Retry, SendingQueue};
 use otlp::response::ExportResponse;
@@ -17,7 +17,7 @@ pub(crate) fn delivery(section: &mut Section<'_>, timeout: Duration, order: Orde
         section.error("sending_queue", "not built yet: `wait_for_result`; a receiver is answered by the journal");
     }
     let retry = section.child("retry_on_failure", Retry::read);
-    Delivery { queue, retry, timeout, order }
+    Delivery { queue, retry, timeout, order, waiting: Waiting::Apart }
 }
 
 /// The payload of a batch in a coding. Exporters that ask for the usual level share what the first of them made, and

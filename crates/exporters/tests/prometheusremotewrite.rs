@@ -189,7 +189,7 @@ async fn series_are_spread_over_lanes_and_stay_in_theirs() {
         assert_eq!(exporter.delivery.order, Order::Kept);
         let mut lane_of = BTreeMap::<String, u32>::new();
         for _ in 0..2 {
-            let encoded = exporter.exporter.encode(&counter(500));
+            let encoded = exporter.exporter.encode(&counter(5000));
             assert_eq!(encoded.requests.len(), lanes, "{options}");
             for request in &encoded.requests {
                 let body = snappy_block_decompress(&request.body, 1 << 20).unwrap();
@@ -201,6 +201,20 @@ async fn series_are_spread_over_lanes_and_stay_in_theirs() {
         }
         assert_eq!(lane_of.values().collect::<BTreeSet<_>>().len(), lanes);
     }
+}
+
+#[tokio::test]
+async fn exporters_with_the_same_settings_share_what_the_first_of_them_made() {
+    let backend = Backend::start(taken()).await;
+    let options = ["", "timeout: 1s", "external_labels: {cluster: eu}", "max_batch_size_bytes: 10"];
+    let batch = counter(3);
+    let bodies = options.map(|options| {
+        let encoded = exporter(NAME, &yaml(&backend, options)).exporter.encode(&batch);
+        encoded.requests[0].body.clone()
+    });
+    assert_eq!(bodies[0].as_ptr(), bodies[1].as_ptr());
+    assert_ne!(bodies[0], bodies[2]);
+    assert_ne!(bodies[0], bodies[3]);
 }
 
 #[tokio::test]

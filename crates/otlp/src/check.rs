@@ -3,6 +3,10 @@
 //! It is driven by the tables of [`crate::schema`]. It does not allocate, and it recurses only as deep as the messages
 //! of OTLP nest and [`Limits::depth_max`] allows values to. Errors are built off the hot path.
 
+mod text;
+
+use text::{ascii_end, is_utf8_bytes};
+
 use crate::schema::{Action, Id, Schema, Step};
 use crate::wire::{VARINT_SIZE_MAX, WireType, read_varint};
 use crate::{Limits, Malformed, MalformedKind, Signal};
@@ -21,19 +25,32 @@ pub(crate) fn check_message(id: Id, request: &[u8], limits: &Limits) -> Result<u
         return Err(Malformed { offset: REQUEST_SIZE_MAX, field: id.schema().name, kind: MalformedKind::TooLarge });
     }
     let depth_max = limits.depth_max.min(Limits::DEPTH_MAX_CEILING);
-    let mut walk = Walk { buf: request, depth_max, items: 0, ascii_end: 0, malformed: None };
-    match (walk.message(id, 0, request.len(), 0), walk.malformed) {
-        (Ok(()), _) => Ok(walk.items),
-        (Err(Fault), Some(malformed)) => Err(malformed),
-        // Every fault is recorded before it is returned.
-        (Err(Fault), None) => Err(Malformed { offset: 0, field: id.schema().name, kind: MalformedKind::Truncated }),
+    let mut walk = QuickWalk::new(request, depth_max);
+    match walk.message(id, 0, request.len(), 0) {
+        Ok(()) => Ok(walk.items),
+        Err(Fault) => Err(explain(id, request, depth_max)),
     }
 }
 
-/// That the walk failed; the particulars are in [`Walk::malformed`], to keep results small on the hot path.
+/// Walks again over a request with a fault and says which.
+#[cold]
+fn explain(id: Id, request: &[u8], depth_max: u16) -> Malformed {
+    let mut walk = ExplainingWalk::new(request, depth_max);
+    let _fault = walk.message(id, 0, request.len(), 0);
+    // Every fault is recorded before it is returned.
+    walk.malformed.unwrap_or(Malformed { offset: 0, field: id.schema().name, kind: MalformedKind::Truncated })
+}
+
+/// That the walk failed. The particulars are in [`Walk::malformed`], if they were asked for.
 struct Fault;
 
-struct Walk<'a> {
+/// The walk at the door: over a sound request, which has nothing to carry along for explanations.
+type QuickWalk<'a> = Walk<'a, false>;
+
+/// The walk that records the fault it ends with.
+type ExplainingWalk<'a> = Walk<'a, true>;
+
+struct Walk<'a, const EXPLAIN: bool> {
     buf: &'a [u8],
     depth_max: u16,
     items: u32,
@@ -43,42 +60,35 @@ struct Walk<'a> {
     malformed: Option<Malformed>,
 }
 
-impl Walk<'_> {
+impl<'a, const EXPLAIN: bool> Walk<'a, EXPLAIN> {
+    fn new(buf: &'a [u8], depth_max: u16) -> Self {
+        Walk { buf, depth_max, items: 0, ascii_end: 0, malformed: None }
+    }
+
     /// Checks the message from `pos` to `end`, which lies within the buffer.
     fn message(&mut self, id: Id, mut pos: usize, end: usize, depth: u16) -> Result<(), Fault> {
         let schema = id.schema();
+        let buf = self.buf.get(..end).unwrap_or_default();
         let mut seen = 0u32;
-        while pos < end {
+        while let Some(first) = buf.get(pos) {
             let tag_start = pos;
-            let mut step = schema.steps[usize::from(self.buf[pos])];
+            let mut step = schema.steps[usize::from(*first)];
             pos += 1;
             if step.action == Action::Examine {
                 (step, pos) = self.examine(schema, tag_start, end)?;
             }
-            let size = match step.action {
-                Action::Varint => {
-                    pos = self.varint_end(schema, tag_start, pos, end)?;
-                    continue;
-                }
-                Action::Fixed64 => 8,
-                Action::Fixed32 => 4,
-                _ => {
-                    let (size, start) = self.length(schema, tag_start, pos, end)?;
-                    pos = start;
-                    size
-                }
-            };
-            if size > end - pos {
-                return self.fail(MalformedKind::Truncated, schema, tag_start, pos);
+            if step.action.is_short() {
+                pos = self.short_end(step.action, schema, tag_start, pos, buf)?;
+                continue;
             }
-            let (start, stop) = (pos, pos + size);
+            let (size, start) = self.length(schema, tag_start, pos, buf)?;
+            if size > buf.len() - start {
+                return self.fail(MalformedKind::Truncated, schema, tag_start, start);
+            }
+            let stop = start + size;
             pos = stop;
             match step.action {
-                Action::Attribute => {
-                    if !self.is_plain_attribute(start, stop) {
-                        self.message(Id::KeyValue, start, stop, depth)?;
-                    }
-                }
+                Action::Attribute => pos = self.attributes(*first, start, stop, buf, depth)?,
                 Action::Utf8 => {
                     if !self.is_utf8(start, stop) {
                         return self.fail_utf8(schema, tag_start, start, stop);
@@ -103,7 +113,9 @@ impl Walk<'_> {
                         return self.fail(MalformedKind::TooDeep, schema, tag_start, start);
                     }
                     seen |= slot;
-                    self.message(step.child, start, stop, depth)?;
+                    if step.child != Id::AnyValue || !self.is_plain_string(start, stop) {
+                        self.message(step.child, start, stop, depth)?;
+                    }
                 }
                 Action::PackedFixed64 if size.is_multiple_of(8) => {}
                 Action::PackedFixed64 => return self.fail(MalformedKind::Truncated, schema, tag_start, stop),
@@ -114,9 +126,65 @@ impl Walk<'_> {
         Ok(())
     }
 
+    /// The offset behind a value without a length, which begins at `at`.
+    #[inline]
+    fn short_end(
+        &mut self,
+        action: Action,
+        schema: &Schema,
+        tag_start: usize,
+        at: usize,
+        buf: &[u8],
+    ) -> Result<usize, Fault> {
+        let size = match action {
+            Action::Fixed64 => 8,
+            Action::Fixed32 => 4,
+            _ => return self.varint_end(schema, tag_start, at, buf),
+        };
+        if size > buf.len() - at {
+            return self.fail(MalformedKind::Truncated, schema, tag_start, at);
+        }
+        Ok(at + size)
+    }
+
+    /// Whether this is an `AnyValue` that holds a short ASCII string and nothing else. `false` means only that the
+    /// general walk has to look.
+    #[inline]
+    fn is_plain_string(&mut self, start: usize, end: usize) -> bool {
+        const STRING: u8 = 0x0a;
+        match self.buf[start..end].first_chunk() {
+            Some(&[STRING, size]) => usize::from(size) + 2 == end - start && self.is_ascii(start, end),
+            _ => false,
+        }
+    }
+
+    /// Checks the attribute from `start` to `stop` and those behind it that have the same short tag and a short length:
+    /// attributes stand together, and the next one needs no look into the tables. Returns the offset behind them.
+    #[inline(never)]
+    fn attributes(
+        &mut self,
+        tag: u8,
+        mut start: usize,
+        mut stop: usize,
+        buf: &[u8],
+        depth: u16,
+    ) -> Result<usize, Fault> {
+        loop {
+            if !self.is_plain_attribute(start, stop) {
+                self.message(Id::KeyValue, start, stop, depth)?;
+            }
+            let Some(&[next, size]) = buf.get(stop..).and_then(|rest| rest.first_chunk()) else { return Ok(stop) };
+            let after = stop + 2 + usize::from(size);
+            if next != tag || (tag | size) >= 0x80 || after > buf.len() {
+                return Ok(stop);
+            }
+            (start, stop) = (stop + 2, after);
+        }
+    }
+
     /// Whether this is a `KeyValue` as encoders write it, a short key and then a short scalar value, and valid. It
     /// answers for most attributes in one go; `false` means only that the general walk has to look.
-    #[inline]
+    #[inline(always)]
     fn is_plain_attribute(&mut self, start: usize, end: usize) -> bool {
         const KEY: u8 = 0x0a;
         const VALUE: u8 = 0x12;
@@ -164,34 +232,35 @@ impl Walk<'_> {
 
     /// The offset behind the varint at `at`.
     #[inline]
-    fn varint_end(&mut self, schema: &Schema, tag_start: usize, at: usize, end: usize) -> Result<usize, Fault> {
-        if at < end && self.buf[at] < 0x80 {
-            return Ok(at + 1);
-        }
-        match read_varint(&self.buf[..end], at) {
-            Some((_, stop)) => Ok(stop),
-            None => self.fail_varint(schema, tag_start, at, end),
+    fn varint_end(&mut self, schema: &Schema, tag_start: usize, at: usize, buf: &[u8]) -> Result<usize, Fault> {
+        match buf.get(at) {
+            Some(byte) if *byte < 0x80 => Ok(at + 1),
+            _ => match read_varint(buf, at) {
+                Some((_, stop)) => Ok(stop),
+                None => self.fail_varint(schema, tag_start, at, buf.len()),
+            },
         }
     }
 
     /// Checks the varints from `at` to `end`.
     fn varints(&mut self, schema: &Schema, tag_start: usize, mut at: usize, end: usize) -> Result<(), Fault> {
+        let buf = self.buf.get(..end).unwrap_or_default();
         while at < end {
-            at = self.varint_end(schema, tag_start, at, end)?;
+            at = self.varint_end(schema, tag_start, at, buf)?;
         }
         Ok(())
     }
 
     /// The length at `at` and the offset behind it.
     #[inline]
-    fn length(&mut self, schema: &Schema, tag_start: usize, at: usize, end: usize) -> Result<(usize, usize), Fault> {
-        if at < end && self.buf[at] < 0x80 {
-            return Ok((usize::from(self.buf[at]), at + 1));
-        }
-        match read_varint(&self.buf[..end], at) {
-            // What does not fit in an usize lies beyond any message; saying so keeps the caller's check the only one.
-            Some((size, stop)) => Ok((usize::try_from(size).unwrap_or(usize::MAX), stop)),
-            None => self.fail_varint(schema, tag_start, at, end),
+    fn length(&mut self, schema: &Schema, tag_start: usize, at: usize, buf: &[u8]) -> Result<(usize, usize), Fault> {
+        match buf.get(at) {
+            Some(byte) if *byte < 0x80 => Ok((usize::from(*byte), at + 1)),
+            _ => match read_varint(buf, at) {
+                // What does not fit in an usize lies beyond any message; saying so keeps the caller's check the only one.
+                Some((size, stop)) => Ok((usize::try_from(size).unwrap_or(usize::MAX), stop)),
+                None => self.fail_varint(schema, tag_start, at, buf.len()),
+            },
         }
     }
 
@@ -226,31 +295,41 @@ impl Walk<'_> {
         }
     }
 
-    #[cold]
-    #[inline(never)]
+    #[inline]
     fn fail<T>(&mut self, kind: MalformedKind, schema: &Schema, tag_start: usize, at: usize) -> Result<T, Fault> {
+        if EXPLAIN {
+            self.record(kind, schema, tag_start, at);
+        }
+        Err(Fault)
+    }
+
+    #[cold]
+    fn record(&mut self, kind: MalformedKind, schema: &Schema, tag_start: usize, at: usize) {
         let field = match read_varint(self.buf, tag_start) {
             Some((tag, _)) => u32::try_from(tag >> 3).ok().and_then(|number| schema.field(number)),
             None => None,
         };
         let field = field.map_or(schema.name, |field| field.path);
         self.malformed = Some(Malformed { offset: at, field, kind });
-        Err(Fault)
     }
 
     /// A varint that could not be read: cut off by the end of its message, or too long.
-    #[cold]
-    #[inline(never)]
+    #[inline]
     fn fail_varint<T>(&mut self, schema: &Schema, tag_start: usize, at: usize, end: usize) -> Result<T, Fault> {
+        if !EXPLAIN {
+            return Err(Fault);
+        }
         let is_cut = end - at < VARINT_SIZE_MAX && self.buf[at..end].iter().all(|byte| *byte >= 0x80);
         let kind = if is_cut { MalformedKind::Truncated } else { MalformedKind::OverlongVarint };
         self.fail(kind, schema, tag_start, at)
     }
 
     /// Names the first byte that is not UTF-8.
-    #[cold]
-    #[inline(never)]
+    #[inline]
     fn fail_utf8<T>(&mut self, schema: &Schema, tag_start: usize, start: usize, end: usize) -> Result<T, Fault> {
+        if !EXPLAIN {
+            return Err(Fault);
+        }
         let valid = std::str::from_utf8(&self.buf[start..end]).map_or_else(|error| error.valid_up_to(), str::len);
         self.fail(MalformedKind::InvalidUtf8, schema, tag_start, start + valid)
     }
@@ -264,34 +343,6 @@ fn is_one_varint(bytes: &[u8]) -> bool {
         [rest @ .., last] => bytes.len() < VARINT_SIZE_MAX && *last < 0x80 && rest.iter().all(|byte| *byte >= 0x80),
         [] => false,
     }
-}
-
-/// UTF-8 that is not only ASCII.
-#[inline(never)]
-fn is_utf8_bytes(bytes: &[u8]) -> bool {
-    // Below this, setting up the vectors costs more than they save.
-    const VECTOR_SIZE_MIN: usize = 64;
-    if bytes.len() < VECTOR_SIZE_MIN {
-        std::str::from_utf8(bytes).is_ok()
-    } else {
-        simdutf8::basic::from_utf8(bytes).is_ok()
-    }
-}
-
-/// The offset of the first byte from `start` on that is not ASCII, or the length.
-#[inline(never)]
-fn ascii_end(buf: &[u8], start: usize) -> usize {
-    const HIGH: u64 = 0x8080_8080_8080_8080;
-    let mut at = start;
-    let (words, rest) = buf[start..].as_chunks::<8>();
-    for word in words {
-        let high = u64::from_le_bytes(*word) & HIGH;
-        if high != 0 {
-            return at + high.trailing_zeros() as usize / 8;
-        }
-        at += 8;
-    }
-    at + rest.iter().position(|byte| *byte >= 0x80).unwrap_or(rest.len())
 }
 
 #[cfg(test)]
@@ -527,20 +578,5 @@ mod tests {
         });
         let both_buckets = [wrap(8, &[]), wrap(9, &[])].concat();
         assert_eq!(walk(Signal::Metrics, &request(&[1, 2, 2, 10, 1], &both_buckets)), Ok(1));
-    }
-
-    #[test]
-    fn the_ascii_scan_stops_at_the_first_other_byte() {
-        for size in 0..40 {
-            assert_eq!(ascii_end(&vec![b'a'; size], 0), size);
-            for bad in 0..size {
-                let mut bytes = vec![b'a'; size];
-                bytes[bad] = 0x80;
-                for start in 0..size {
-                    let expected = if start <= bad { bad } else { size };
-                    assert_eq!(ascii_end(&bytes, start), expected, "{size} {bad} {start}");
-                }
-            }
-        }
     }
 }

@@ -1,9 +1,11 @@
 //! Compressed forms of a batch, made once and shared by everyone who sends it.
 
+use std::any::Any;
 use std::fmt;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 
 /// How a payload is compressed on the wire. `Display`, `name` and `from_name` use the tokens of HTTP's
 /// `Content-Encoding` and gRPC's `grpc-encoding`.
@@ -50,9 +52,12 @@ impl fmt::Display for ContentEncoding {
 
 /// The compressed forms of one payload that exist so far: one that arrived so, or one that an exporter made. Exporters
 /// that want the same encoding share it, so that a payload is compressed at most once.
+///
+/// Beside them stands what exporters made of the batch in protocols of their own, for others of their kind.
 #[derive(Debug, Default)]
 pub struct Frames {
     slots: [OnceLock<Bytes>; ContentEncoding::ALL.len()],
+    made: Mutex<Vec<Arc<dyn Any + Send + Sync>>>,
 }
 
 impl Frames {
@@ -64,6 +69,18 @@ impl Frames {
     /// The frame in this encoding, made by `make` if nobody did yet.
     pub fn get_or_make(&self, encoding: ContentEncoding, make: impl FnOnce() -> Bytes) -> &Bytes {
         self.slots[encoding as usize].get_or_init(make)
+    }
+
+    /// What somebody made of the payload that fits, or else what `make` makes of it now. Whoever asks meanwhile waits.
+    pub fn made<T: Any + Send + Sync>(&self, fits: impl Fn(&T) -> bool, make: impl FnOnce() -> T) -> Arc<T> {
+        let mut made = self.made.lock();
+        let mut known = made.iter().filter_map(|one| Arc::clone(one).downcast::<T>().ok());
+        if let Some(known) = known.find(|one| fits(one)) {
+            return known;
+        }
+        let new = Arc::new(make());
+        made.push(Arc::clone(&new) as _);
+        new
     }
 
     /// The memory that the frames hold, in bytes.
@@ -82,6 +99,17 @@ mod tests {
             assert_eq!(ContentEncoding::from_name(&encoding.to_string().to_uppercase()), Some(encoding));
         }
         assert_eq!(ContentEncoding::from_name("identity"), None);
+    }
+
+    #[test]
+    fn what_fits_is_made_once_and_what_does_not_is_made_beside_it() {
+        let frames = Frames::default();
+        for (wanted, expected) in [(1, 10), (2, 20), (1, 10)] {
+            let made = frames.made(|made: &(u8, u8)| made.0 == wanted, || (wanted, expected));
+            assert_eq!(*made, (wanted, expected));
+        }
+        assert_eq!(*frames.made(|_: &(u8, u8)| true, || (0, 0)), (1, 10));
+        assert_eq!(*frames.made(|_: &u8| true, || 7), 7);
     }
 
     #[test]

@@ -85,11 +85,11 @@ pub(crate) struct FieldSchema {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Action {
-    /// The tag needs a closer look: unknown, of several bytes, or of the wrong wire type.
-    Examine,
     Varint,
     Fixed32,
     Fixed64,
+    /// The tag needs a closer look: unknown, of several bytes, or of the wrong wire type.
+    Examine,
     /// Any bytes.
     Bytes,
     Utf8,
@@ -105,8 +105,17 @@ pub(crate) enum Action {
     Attribute,
 }
 
-/// What the walk does with a field: the action, and the message it goes down into.
+impl Action {
+    /// Whether the value has no length in front of it.
+    #[inline]
+    pub(crate) fn is_short(self) -> bool {
+        (self as u8) < Action::Examine as u8
+    }
+}
+
+/// What the walk does with a field: the action, and the message it goes down into. Aligned so that one load fetches it.
 #[derive(Clone, Copy, Debug)]
+#[repr(align(4))]
 pub(crate) struct Step {
     pub(crate) action: Action,
     pub(crate) child: Id,

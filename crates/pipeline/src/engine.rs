@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use component::{
     BatchLimits, BuiltExporter, BuiltProcessor, ExporterContext, ExtensionContext, Health, Intake, Metrics, Outputs,
-    ReceiverContext, Running, StartError, Stop, clock,
+    ReceiverContext, Running, StartError, Stop, Waiting, clock,
 };
 use config::ComponentId;
 use config::shapes::{SendingQueue, Sizer};
@@ -19,7 +19,7 @@ use crate::chain::{Chain, Counted, FanIn, Overflow};
 use crate::dead_letters::DeadLetters;
 use crate::delivery::{self, AtEnd, Target, Way};
 use crate::graph::{Graph, PipelinePlan};
-use crate::groups::Groups;
+use crate::groups::{Groups, TOGETHER};
 use crate::labels::{By, Labels};
 use crate::ledger::{Ledger, Line};
 use crate::replay::{Replays, WayOut};
@@ -203,6 +203,9 @@ impl Engine {
         starts: &BTreeMap<String, Start>,
     ) -> Result<(), EngineError> {
         let shared = Arc::new(Groups::new(plan.signal, plan.batching, plan.exporters.len()));
+        let wants_together = |id: &&ComponentId| targets[*id].delivery.waiting == Waiting::Together;
+        let together = plan.exporters.iter().filter(wants_together).count();
+        let together = Arc::new(Groups::new(plan.signal, Some(TOGETHER), together));
         for id in &plan.exporters {
             let target = Arc::clone(&targets[id]);
             let queue = &target.delivery.queue;
@@ -213,9 +216,10 @@ impl Engine {
                 component: format!("pipeline {}", plan.name),
                 error: StartError(error.to_string()),
             })?;
-            let groups = match own_batching(queue) {
-                Some(own) => Arc::new(Groups::new(plan.signal, Some(own), 1)),
-                None => Arc::clone(&shared),
+            let groups = match (own_batching(queue), plan.batching, target.delivery.waiting) {
+                (Some(own), ..) => Arc::new(Groups::new(plan.signal, Some(own), 1)),
+                (None, None, Waiting::Together) => Arc::clone(&together),
+                (None, ..) => Arc::clone(&shared),
             };
             let way = Way {
                 settler: cursor.settler(),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use component::{
     Authenticators, BuildContext, BuiltExporter, BuiltProcessor, Connector, Delivery, Exporter, Extension, Listing,
-    Order, Receiver, Registry,
+    Order, Receiver, Registry, Waiting,
 };
 use config::shapes::{Retry, SendingQueue};
 use config::{ComponentId, Diagnostic, Diagnostics, Node, Path, Section, Spanned, nearest};
@@ -50,7 +50,13 @@ pub(crate) fn connector_delivery(exporter: Arc<dyn Exporter>) -> BuiltExporter {
         max_elapsed_time: None,
         ..Retry::default()
     };
-    let delivery = Delivery { queue: SendingQueue::default(), retry, timeout: Duration::ZERO, order: Order::Kept };
+    let delivery = Delivery {
+        queue: SendingQueue::default(),
+        retry,
+        timeout: Duration::ZERO,
+        order: Order::Kept,
+        waiting: Waiting::Apart,
+    };
     BuiltExporter { exporter, delivery }
 }
 

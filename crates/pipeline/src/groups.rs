@@ -20,6 +20,10 @@ use crate::chain::to_batch;
 /// Receivers commonly refuse requests of 4 MiB and more.
 pub(crate) const GROUP_BYTES_MAX: u64 = 3_800_000;
 
+/// What waits for an exporter that wants it together: as much as a large request holds, and no wait for it.
+pub(crate) const TOGETHER: BatchLimits =
+    BatchLimits { items_min: 10_000, bytes_min: 0, items_max: 0, bytes_max: 0, delay_max: Duration::ZERO };
+
 /// What the groups that exporters may still meet hold together, in bytes, for one pipeline. This is beside the journal's
 /// own bound.
 const RECENT_BYTES_MAX: usize = 16 << 20;

@@ -6,7 +6,7 @@ mod support;
 
 use std::time::Duration;
 
-use component::{Order, Refused};
+use component::{Order, Refused, Waiting};
 use pipeline::{Engine, Line};
 use support::{Mode, World, engine, logs};
 
@@ -227,6 +227,31 @@ async fn an_exporter_that_keeps_order_never_has_two_batches_under_way() {
     world.backend("test/a").wait_for_items((1..=30).sum()).await;
     let sizes = world.backend("test/a").look(|b| b.received.iter().map(otlp::Batch::items).collect::<Vec<_>>());
     assert_eq!(sizes, (1..=30).collect::<Vec<u32>>());
+    engine.stop(Duration::from_secs(5)).await;
+}
+
+#[tokio::test]
+async fn what_waits_goes_together_where_the_exporter_wants_it_and_nowhere_else() {
+    let world = World::install();
+    for name in ["test/a", "test/b"] {
+        world.backend(name).change(|behaviour| {
+            behaviour.order = Order::Kept;
+            behaviour.delay = Duration::from_millis(1);
+        });
+    }
+    world.backend("test/a").change(|behaviour| behaviour.waiting = Waiting::Together);
+    let engine = engine(TWO).await;
+    for items in 1..=30 {
+        world.intake("hand").accept(logs(items)).await.unwrap();
+    }
+    let received = |name: &str| world.backend(name).look(|behaviour| behaviour.received.len());
+    for name in ["test/a", "test/b"] {
+        world.backend(name).wait_for_items((1..=30).sum()).await;
+    }
+    assert!(received("test/a") < 10, "{}", received("test/a"));
+    assert_eq!(received("test/b"), 30);
+    let line = wait(&engine, "test/a", |line| line.pending == 0).await;
+    assert_eq!((line.accepted, line.delivered), (465, 465));
     engine.stop(Duration::from_secs(5)).await;
 }
 

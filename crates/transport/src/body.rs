@@ -385,7 +385,8 @@ impl Body for ResponseBody {
 
     fn size_hint(&self) -> SizeHint {
         let known = self.data.as_ref().map_or(0, Bytes::len) + self.more.as_ref().map_or(0, Bytes::len);
-        if self.stream.is_none() {
+        // An exact size becomes a `content-length`, which answers with trailers, those of gRPC, do without.
+        if self.stream.is_none() && self.trailers.is_none() {
             SizeHint::with_exact(known as u64)
         } else {
             let mut hint = SizeHint::new();

@@ -20,7 +20,7 @@ use http::header::{CONTENT_ENCODING, CONTENT_TYPE, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use otlp::{Batch, Signal};
 use parking_lot::Mutex;
-use prom::write::{Converter, Metadata};
+use prom::write::{Converter, Metadata, Partition};
 use transport::coding::snappy_block_compress;
 use transport::http_client::{HttpClient, HttpReply, HttpRequest};
 use url::Url;
@@ -43,13 +43,28 @@ struct RemoteWriteExporter {
     url: Url,
     headers: HeaderMap,
     converter: Mutex<Converter>,
+    form: Arc<Form>,
+}
+
+/// What the requests of a batch depend on, the batch itself aside.
+#[derive(Debug, PartialEq)]
+struct Form {
+    write: prom::write::Settings,
+    partition: Partition,
     metadata: Metadata,
 }
 
+/// A batch in the form of an exporter. Exporters of the same form share it.
+struct Formed {
+    form: Arc<Form>,
+    encoded: Encoded,
+}
+
 fn build(section: &mut Section<'_>, context: &BuildContext<'_>) -> Option<BuiltExporter> {
-    let Settings { client, url, converter, metadata, delivery } = Settings::read(section, context)?;
-    let converter = Mutex::new(converter);
-    let exporter = Arc::new(RemoteWriteExporter { client, url, headers: headers(), converter, metadata });
+    let Settings { client, url, form, delivery } = Settings::read(section, context)?;
+    let converter = Mutex::new(Converter::new(form.write.clone(), form.partition));
+    let exporter = RemoteWriteExporter { client, url, headers: headers(), converter, form: Arc::new(form) };
+    let exporter = Arc::new(exporter);
     Some(BuiltExporter { exporter, delivery })
 }
 
@@ -64,11 +79,11 @@ fn headers() -> HeaderMap {
     fields.into_iter().map(|(name, value)| (name, HeaderValue::from_static(value))).collect()
 }
 
-impl Exporter for RemoteWriteExporter {
-    fn encode(&self, batch: &Batch) -> Encoded {
+impl RemoteWriteExporter {
+    fn convert(&self, batch: &Batch) -> Encoded {
         let (written, refused) = {
             let mut converter = self.converter.lock();
-            let refused = converter.append(batch, self.metadata);
+            let refused = converter.append(batch, self.form.metadata);
             (converter.take(), refused)
         };
         let request = |written: prom::write::Request| Request {
@@ -85,6 +100,13 @@ impl Exporter for RemoteWriteExporter {
             requests: written.into_iter().map(request).collect(),
             rejected: refused.iter().map(rejection).collect(),
         }
+    }
+}
+
+impl Exporter for RemoteWriteExporter {
+    fn encode(&self, batch: &Batch) -> Encoded {
+        let make = || Formed { form: Arc::clone(&self.form), encoded: self.convert(batch) };
+        batch.frames().made(|made: &Formed| made.form == self.form, make).encoded.clone()
     }
 
     fn send<'a>(&'a self, request: &'a Request) -> Pin<Box<dyn Future<Output = Outcome> + Send + 'a>> {

@@ -2,18 +2,18 @@
 
 use std::time::Duration;
 
-use component::{BuildContext, Delivery, Order};
+use component::{BuildContext, Delivery, Order, Waiting};
 use config::shapes::{Compression, HttpClient as Shape, SendingQueue};
 use config::{Node, Section};
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, USER_AGENT};
 use prom::labels::METRIC_NAME;
 use prom::names::{Escaping, LabelNamer, Underscores};
-use prom::write::{Converter, Metadata, Partition, ResourceLabels, ScopeLabels, TargetInfo};
+use prom::write::{Metadata, Partition, ResourceLabels, ScopeLabels, TargetInfo};
 use transport::configured;
 use transport::http_client::HttpClient;
 use url::Url;
 
-use super::VERSION;
+use super::{Form, VERSION};
 use crate::common::delivery;
 use crate::prometheus::options::{ResourceSelection, WholeSelection, strategy};
 
@@ -21,8 +21,7 @@ use crate::prometheus::options::{ResourceSelection, WholeSelection, strategy};
 pub(super) struct Settings {
     pub(super) client: HttpClient,
     pub(super) url: Url,
-    pub(super) converter: Converter,
-    pub(super) metadata: Metadata,
+    pub(super) form: Form,
     pub(super) delivery: Delivery,
 }
 
@@ -53,8 +52,8 @@ impl Settings {
         let delivery = read_delivery(section, timeout, &queue);
         let lanes = lanes(section, &queue, &delivery.queue);
         let (Remote { client, url, .. }, write) = (remote?, write?);
-        let converter = Converter::new(write, Partition { lanes, size_bytes_max });
-        Some(Settings { client, url, converter, metadata, delivery })
+        let partition = Partition { lanes, size_bytes_max, ..Partition::default() };
+        Some(Settings { client, url, form: Form { write, partition, metadata }, delivery })
     }
 }
 
@@ -225,6 +224,8 @@ impl RemoteWriteQueue {
 
 fn read_delivery(section: &mut Section<'_>, timeout: Duration, queue: &RemoteWriteQueue) -> Delivery {
     let mut delivery = delivery(section, timeout, Order::Kept);
+    // A request holds samples, not batches: a backend that is slow gets fewer and larger ones.
+    delivery.waiting = Waiting::Together;
     if !queue.enabled {
         delivery.queue.enabled = false;
     }

@@ -12,7 +12,7 @@ use component::{
     BatchLimits, BuildContext, BuiltExporter, BuiltProcessor, Delivery, Encoded, Exporter, ExporterFactory, Extension,
     ExtensionContext, ExtensionFactory, Failure, Intake, Metrics, Order, Outcome, Processor, ProcessorFactory,
     Receiver, ReceiverContext, ReceiverFactory, Refused, Registry, Rejection, Request, Running, StartError,
-    StorageHint,
+    StorageHint, Waiting,
 };
 use config::shapes::{Retry, SendingQueue};
 use config::{Diagnostics, Section, TestEnvironment};
@@ -40,6 +40,7 @@ pub struct Behaviour {
     pub received: Vec<Batch>,
     pub requests: u64,
     pub order: Order,
+    pub waiting: Waiting,
     pub delay: Duration,
 }
 
@@ -54,7 +55,14 @@ pub enum Mode {
 
 impl Default for Behaviour {
     fn default() -> Self {
-        Behaviour { mode: Mode::Healthy, received: vec![], requests: 0, order: Order::Any, delay: Duration::ZERO }
+        Behaviour {
+            mode: Mode::Healthy,
+            received: vec![],
+            requests: 0,
+            order: Order::Any,
+            waiting: Waiting::Apart,
+            delay: Duration::ZERO,
+        }
     }
 }
 
@@ -250,7 +258,7 @@ impl ToBackend {
 
 fn build_exporter(section: &mut Section<'_>, context: &BuildContext<'_>) -> Option<BuiltExporter> {
     let backend = World::current().backend(&context.id.to_string());
-    let order = backend.look(|behaviour| behaviour.order);
+    let (order, waiting) = backend.look(|behaviour| (behaviour.order, behaviour.waiting));
     let mut retry = Retry { initial_interval: Duration::from_millis(5), ..Retry::default() };
     retry.max_interval = Duration::from_millis(20);
     retry.enabled = section.get("retry").bool().or(true);
@@ -258,7 +266,7 @@ fn build_exporter(section: &mut Section<'_>, context: &BuildContext<'_>) -> Opti
     let queue = section.child("sending_queue", SendingQueue::read);
     let timeout = section.get("timeout").duration().or(Duration::ZERO);
     let exporter = Arc::new(ToBackend(backend));
-    Some(BuiltExporter { exporter, delivery: Delivery { queue, retry, timeout, order } })
+    Some(BuiltExporter { exporter, delivery: Delivery { queue, retry, timeout, order, waiting } })
 }
 
 /// An extension that keeps what waits, if it is named `kept`.

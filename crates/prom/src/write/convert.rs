@@ -78,6 +78,7 @@ impl Converter {
     /// signal adds nothing.
     pub fn append(&mut self, batch: &Batch, metadata: Metadata) -> Refused {
         self.work.refused = Refused::default();
+        self.work.lanes.expect(batch.items());
         if let Some(metrics) = batch.metrics() {
             self.metrics(&metrics);
             if metadata == Metadata::Send {

@@ -9,8 +9,8 @@ use crate::labels::SeriesHash;
 
 /// One remote write request, uncompressed.
 ///
-/// Requests of one lane are to be sent one after another, in their order; requests of different lanes have no series in
-/// common.
+/// Requests of one lane are to be sent one after another, in their order; of the requests that are taken together, those
+/// of different lanes have no series in common.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
     /// The lane, from 0.
@@ -28,6 +28,8 @@ pub struct Request {
 pub struct Partition {
     /// How many requests can be on their way at the same time; at least 1.
     pub lanes: u32,
+    /// Data points for which a lane is worth a request: smaller batches are spread over fewer lanes.
+    pub lane_items_min: u32,
     /// How large a request becomes before the next is begun, in bytes without compression. A data point that is larger
     /// goes alone.
     pub size_bytes_max: usize,
@@ -35,7 +37,7 @@ pub struct Partition {
 
 impl Default for Partition {
     fn default() -> Self {
-        Partition { lanes: 5, size_bytes_max: 3_000_000 }
+        Partition { lanes: 5, lane_items_min: 1000, size_bytes_max: 3_000_000 }
     }
 }
 
@@ -50,6 +52,8 @@ struct Lane {
 #[derive(Debug)]
 pub(super) struct Lanes {
     partition: Partition,
+    /// How many lanes are in use for what is in the making.
+    used: u32,
     lanes: Vec<Lane>,
     metadata: Lane,
     full: Vec<Request>,
@@ -62,14 +66,22 @@ impl Lanes {
         let count = partition.lanes.max(1);
         let partition = Partition { lanes: count, ..partition };
         let lanes = (0..count).map(|_| Lane::default()).collect();
-        Lanes { partition, lanes, metadata: Lane::default(), full: Vec::new(), capacity: 0 }
+        Lanes { partition, used: count, lanes, metadata: Lane::default(), full: Vec::new(), capacity: 0 }
+    }
+
+    /// Says how many data points will come until the requests are taken. Once some are there the lanes stay, so that no
+    /// series changes its lane.
+    pub(super) fn expect(&mut self, items: u32) {
+        if self.full.is_empty() && self.lanes.iter().all(|lane| lane.body.is_empty()) {
+            self.used = (items / self.partition.lane_items_min.max(1)).clamp(1, self.partition.lanes);
+        }
     }
 
     /// Appends the series of one data point, or `target_info` with no item; the bytes come in parts.
     #[inline]
     pub(super) fn append(&mut self, hash: SeriesHash, series: u32, items: u32, parts: [&[u8]; 3]) {
         // The high bits decide, so that lanes and hash tables do not depend on the same bits.
-        let index = ((u128::from(hash.0) * u128::from(self.partition.lanes)) >> 64) as usize;
+        let index = ((u128::from(hash.0) * u128::from(self.used)) >> 64) as usize;
         let size: usize = parts.iter().map(|part| part.len()).sum();
         let mut lane = &mut self.lanes[index];
         if lane.body.len() + size > self.partition.size_bytes_max && !lane.body.is_empty() {

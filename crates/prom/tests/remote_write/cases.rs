@@ -360,7 +360,8 @@ fn a_data_point_larger_than_a_request_goes_alone_and_whole() {
             }
         });
     });
-    let mut converter = Converter::new(Settings::default(), Partition { lanes: 2, size_bytes_max: 1000 });
+    let mut converter =
+        Converter::new(Settings::default(), Partition { lanes: 2, lane_items_min: 1, size_bytes_max: 1000 });
     converter.append(&batch, Metadata::Omit);
     let made = converter.take();
     assert_eq!(made.iter().map(|request| (request.items, request.series)).collect::<Vec<_>>(), [(1, 102); 3]);

@@ -50,7 +50,7 @@ fn describe(series: &[TimeSeries]) -> Vec<String> {
     series.iter().map(one).collect()
 }
 
-const ONE_LANE: Partition = Partition { lanes: 1, size_bytes_max: usize::MAX };
+const ONE_LANE: Partition = Partition { lanes: 1, lane_items_min: 1, size_bytes_max: usize::MAX };
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
@@ -87,7 +87,7 @@ proptest! {
         size_bytes_max in prop_oneof![Just(1_usize), 200..3000_usize],
     ) {
         let batch = batch(&request);
-        let mut converter = Converter::new(settings.clone(), Partition { lanes, size_bytes_max });
+        let mut converter = Converter::new(settings.clone(), Partition { lanes, lane_items_min: 1, size_bytes_max });
         let refused = converter.append(&batch, Metadata::Omit);
         let made = converter.take();
         let mut whole = Converter::new(settings, ONE_LANE);
