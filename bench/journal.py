@@ -34,7 +34,7 @@ import meter
 from durable import Backend, Lab, Subject, Violation, say, wait_for
 
 THROUGHPUT_ITEMS = 1_000_000
-CONNECTIONS, IN_FLIGHT = 4, 8
+CONNECTIONS = 4
 # Large requests, so that the sender is not what is measured.
 BACKLOG_ITEMS_PER_REQUEST = 1000
 DRAIN_S_MAX = 300.0
@@ -118,9 +118,9 @@ class Bench(Lab):
         self._starts += 1
         return self.start(f"collector-{self._starts}", [os.environ[PEER], "--config", config])
 
-    def take(self, run_id: int, items: int, per_request: int = durable.ITEMS_PER_REQUEST) -> dict:
-        """Sends items as fast as they are acknowledged."""
-        sender = self.send(run_id, ["--items", str(items)], 0, connections=CONNECTIONS, in_flight=IN_FLIGHT,
+    def take(self, run_id: int, items: int, per_request: int = durable.ITEMS_PER_REQUEST, requests: int = 32) -> dict:
+        """Sends items as fast as they are acknowledged, so many requests at once."""
+        sender = self.send(run_id, ["--items", str(items)], 0, connections=CONNECTIONS, in_flight=max(1, requests // CONNECTIONS),
                            items_per_request=per_request)
         sender.popen.wait()
         report = durable.report(sender)
@@ -148,13 +148,15 @@ class Bench(Lab):
 def throughput(arguments: argparse.Namespace, scratch: pathlib.Path) -> dict:
     """Each mode in turn, several times."""
     modes = MODES + (PEER_MODES if os.environ.get(PEER) else [])
+    if arguments.mode:
+        modes = [mode for mode in modes if mode in arguments.mode]
     runs: dict[str, list[dict]] = {mode: [] for mode in modes}
     for number in range(arguments.runs):
         # Each has its turn at each place of a round, so that what else goes on touches all alike.
         for mode in modes[number % len(modes):] + modes[:number % len(modes)]:
             bench = Bench(scratch / f"{mode.replace(' ', '-')}-{number}", mode, retention="2GiB")
             try:
-                found = _flow(bench, arguments.items)
+                found = _flow(bench, arguments)
             finally:
                 bench.close()
                 shutil.rmtree(bench.directory)
@@ -169,16 +171,36 @@ def throughput(arguments: argparse.Namespace, scratch: pathlib.Path) -> dict:
             "throughput_of_memory": round(median["items_per_s"] / of["items_per_s"], 3),
             "cpu_of_memory": round(median["cpu_us_per_item"] / of["cpu_us_per_item"], 3),
         }
-    return {"items": arguments.items, "runs": runs, "median": summary}
+    return {"items": arguments.items, "requests_at_once": arguments.requests, "items_per_request": durable.ITEMS_PER_REQUEST,
+            "sync_ms": _sync_ms(scratch), "runs": runs, "median": summary}
 
 
-def _flow(bench: Bench, items: int) -> dict:
+def _sync_ms(scratch: pathlib.Path) -> float:
+    """What this disk needs to write and sync one MiB, in the middle."""
+    path, taken = scratch / "probe", []
+    with open(path, "wb") as file:
+        file.write(bytes(64 << 20))
+        file.flush()
+        os.fsync(file.fileno())
+        file.seek(0)
+        for _ in range(50):
+            started = time.monotonic()
+            file.write(bytes(1 << 20))
+            file.flush()
+            os.fdatasync(file.fileno())
+            taken.append(time.monotonic() - started)
+    path.unlink()
+    return round(statistics.median(taken) * 1000, 2)
+
+
+def _flow(bench: Bench, arguments: argparse.Namespace) -> dict:
     subject = bench.run(bench.config)
+    items = arguments.items
     warm = items // 10
     bench.take(1, warm)
     bench.await_arrival(warm, 60)
     cpu, started = meter.cpu_seconds(subject.process.pid), time.monotonic()
-    report = bench.take(2, items)
+    report = bench.take(2, items, requests=arguments.requests)
     bench.await_arrival(warm + items, 120)
     seconds = time.monotonic() - started
     # What is left to do after the last item, such as entering deliveries into the ledger, belongs to the work.
@@ -335,7 +357,8 @@ def text(results: dict) -> str:
     lines = [f"{results['command']}    ({results['version']}; {results['machine']})"]
     for part, found in results["parts"].items():
         rows = found["median"] if part == "throughput" else found
-        lines.append(part)
+        lines.append(part if part != "throughput" else f"throughput ({found['requests_at_once']} requests of "
+                     f"{found['items_per_request']} items at once; one MiB is written and synced in {found['sync_ms']} ms)")
         lines += [f"  {name:<34} " + ", ".join(f"{key} {value}" for key, value in row.items()) for name, row in rows.items()]
     return "\n".join(lines if os.environ.get(PEER) else [*lines, f"not measured: the Collector's persistent queue ({PEER} is not set)"])
 
@@ -346,6 +369,8 @@ def main() -> int:
     parser.add_argument("--only", action="append", choices=list(PARTS))
     parser.add_argument("--runs", type=int, default=3, help="of each mode, for throughput")
     parser.add_argument("--items", type=int, default=THROUGHPUT_ITEMS, help="items of a run, for throughput and writes")
+    parser.add_argument("--requests", type=int, default=32, help="requests of 200 items under way at once, for throughput")
+    parser.add_argument("--mode", action="append", help="only these modes, for throughput; memory is what the others are compared with")
     parser.add_argument("--drain-gib", type=float, default=2.0)
     parser.add_argument("--sizes-gib", type=float, nargs="+", default=[1, 4, 10])
     parser.add_argument("--format", default="text", choices=["text", "json"])
