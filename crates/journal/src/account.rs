@@ -69,11 +69,15 @@ pub(crate) struct Note {
     pub(crate) by_label: BTreeMap<(LabelId, Bucket), u64>,
 }
 
+/// A number beyond it in a file is damage.
+const STREAMS_MAX: usize = 4096;
+
 // === impl Image ===
 
 impl Image {
     /// Enters a record that was appended, and whatever is missing in front of it.
     pub(crate) fn append(&mut self, stream: StreamId, at: Mark, items: u32, bytes: u32, shares: &[Share]) {
+        self.keep_number(stream);
         self.advance(stream, at);
         let Some(account) = self.streams.get_mut(stream.index()).filter(|account| account.end.offset == at.offset)
         else {
@@ -82,6 +86,14 @@ impl Image {
         account.end = account.end.after(items.into(), bytes.into());
         for cursor in self.cursors.iter_mut().filter(|cursor| cursor.stream == stream) {
             cursor.append(items.into(), shares);
+        }
+    }
+
+    /// A stream that only a damaged image named: nobody else may get its number, for its records are there.
+    fn keep_number(&mut self, stream: StreamId) {
+        while self.streams.len() <= stream.index().min(STREAMS_MAX) {
+            let name = format!("unknown/{}", self.streams.len());
+            self.streams.push(StreamAccount { name, ..StreamAccount::default() });
         }
     }
 
@@ -212,5 +224,31 @@ impl Note {
         self.read_to = self.read_to.later(later.read_to);
         later.settled.into_iter().for_each(|(bucket, items)| *self.settled.entry(bucket).or_default() += items);
         later.by_label.into_iter().for_each(|(key, items)| *self.by_label.entry(key).or_default() += items);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_that_no_image_names_keeps_its_number() {
+        let mut image = Image::default();
+        image.append(StreamId(2), Mark::default(), 1, 10, &[]);
+        assert_eq!((image.streams.len(), image.streams[2].end.items), (3, 1));
+        image.append(StreamId(u32::MAX), Mark::default(), 1, 10, &[]);
+        assert!(image.streams.len() <= STREAMS_MAX + 1);
+    }
+
+    #[test]
+    fn labels_whose_records_were_lost_are_closed_when_nothing_is_left() {
+        let mut account = Account::new(CursorId(1), StreamId(0), "cursor", Mark::default());
+        account.append(3, &[Share { label: LabelId(1), items: 3 }]);
+        let end = Mark::default().after(3, 10);
+        let mut note = Note { read_to: end, ..Note::default() };
+        note.runs.add(crate::mark::Span { start: Mark::default(), end });
+        note.settled.insert(Bucket::DAMAGED, 3);
+        account.settle(&note, end);
+        assert_eq!(account.by_label[&LabelId(1)].settled[&Bucket::PARTLY], 3);
     }
 }

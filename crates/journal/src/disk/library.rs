@@ -16,8 +16,8 @@ use crate::log::StreamId;
 use crate::mark::Mark;
 use crate::record::{Offset, Record, Shares};
 
-/// So many indexes of segments that are not written any more are kept for readers.
-const INDEXES_MAX: usize = 8;
+/// Indexes of segments that are not written any more are kept for readers up to so many bytes, and one in any case.
+const INDEXES_BYTES_MAX: usize = 32 << 20;
 
 /// One file.
 #[derive(Clone)]
@@ -176,8 +176,10 @@ impl Shelf {
         }
         self.indexes.retain(|(other, _)| *other != id);
         self.indexes.push_back((id, index));
-        if self.indexes.len() > INDEXES_MAX {
-            self.indexes.pop_front();
+        let mut bytes: usize = self.indexes.iter().map(|(_, index)| index.size_bytes()).sum();
+        while self.indexes.len() > 1 && bytes > INDEXES_BYTES_MAX {
+            let oldest = self.indexes.pop_front();
+            bytes -= oldest.map_or(0, |(_, index)| index.size_bytes());
         }
     }
 

@@ -179,7 +179,7 @@ fn replay(segment: &mut Segment, newest: bool, image: &mut Image, report: &mut R
         entries.retain(|(header, _)| header.position < cut);
         length = cut;
     }
-    segment.has_records = entries.iter().any(|(_, entry)| matches!(entry, Entry::Append(_)));
+    segment.has_records = end.has_records;
     report.torn |= newest && (end.torn || length < end.at);
     report.damaged_runs += damage.iter().filter(|run| run.0 < length).count() as u64;
     for (_, entry) in entries {
@@ -202,20 +202,35 @@ struct End {
     at: u64,
     torn: bool,
     unreadable: bool,
+    has_records: bool,
 }
 
 fn scan(segment: &Segment) -> (Entries, Vec<(u64, u64)>, End) {
-    let (mut entries, mut damage) = (Vec::new(), Vec::new());
+    let (mut entries, mut damage, mut has_records) = (Vec::new(), Vec::new(), false);
     let mut scan = Scan::new(&*segment.file, segment.id, segment.length);
     loop {
         match scan.next() {
-            Found::Entry(header, entry) => entries.push((header, entry)),
+            Found::Entry(header, entry) => {
+                has_records |= matches!(entry, Entry::Append(_));
+                if matches!(entry, Entry::Image(_)) {
+                    forget_what_an_image_says(&mut entries, header.group);
+                }
+                entries.push((header, entry));
+            }
             Found::Damaged { from, to } => damage.push((from, to)),
             Found::End { at, torn } => {
                 let unreadable = scan.unreadable;
-                return (entries, damage, End { at, torn, unreadable });
+                return (entries, damage, End { at, torn, unreadable, has_records });
             }
         }
+    }
+}
+
+/// An image in an earlier group than this one stands whatever is cut: what came before it need not be kept in memory.
+fn forget_what_an_image_says(entries: &mut Entries, group: u64) {
+    let stands = |(header, entry): &(EntryHeader, Entry)| matches!(entry, Entry::Image(_)) && header.position < group;
+    if let Some(at) = entries.iter().rposition(stands) {
+        entries.drain(..at);
     }
 }
 

@@ -172,6 +172,12 @@ impl Index {
         }
     }
 
+    /// The memory that it holds, in bytes, without what shares hold.
+    pub(crate) fn size_bytes(&self) -> usize {
+        const OVERHEAD_BYTES: usize = 256;
+        OVERHEAD_BYTES + self.by_stream.values().map(|metas| metas.capacity() * size_of::<Meta>()).sum::<usize>()
+    }
+
     pub(crate) fn stream(&self, stream: usize) -> &[Meta] {
         self.by_stream.get(&stream).map_or(&[], Vec::as_slice)
     }

@@ -12,7 +12,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use disk::{Crash, Faults};
 use journal::disk::DiskOptions;
 use journal::disk::Sync;
-use journal::{Bucket, LagLimit, WhenFull};
+use journal::{Bucket, Journal, LagLimit, Record, WhenFull};
 use world::{FROM_THE_START, World, YIELDING, options};
 
 /// Runs a scenario over many seeds, and names the one that fails.
@@ -129,6 +129,27 @@ fn what_was_written_survives_kills_without_a_sync() {
         world.drain();
         assert_nothing_is_lost(&world);
     });
+}
+
+#[tokio::test]
+async fn a_file_whose_sync_failed_behind_the_answers_is_written_no_more() {
+    let disk = disk::SimDisk::new(1);
+    let interval = std::time::Duration::from_millis(5);
+    let options = DiskOptions { sync: Sync::Interval(interval), ..DiskOptions::default() };
+    let (journal, _) = Journal::open(disk.shared(), options).unwrap();
+    let stream = journal.stream("traces");
+    let append = || journal.append(vec![(stream, Record::new("a record", 1))]);
+    append().await.unwrap();
+    let before = journal.disk_stats().unwrap();
+    disk.set_faults(Faults { sync: 1000, ..Faults::default() });
+    while journal.disk_stats().unwrap().errors == before.errors {
+        // It is answered before the sync, until the journal knows that the file is to be left.
+        let _ = append().await;
+        tokio::time::sleep(interval).await;
+    }
+    disk.set_faults(Faults::default());
+    append().await.unwrap();
+    assert!(journal.disk_stats().unwrap().segments > before.segments);
 }
 
 #[test]
