@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use transport::http_client::{HttpClient, HttpClientSettings, HttpRequest};
 use url::Url;
 
-use crate::{ConfigArguments, check};
+use crate::{ConfigArguments, MaybeConfigArguments, check};
 
 /// Where the process is.
 #[derive(Debug, clap::Args)]
@@ -18,7 +18,7 @@ pub(crate) struct ProcessArguments {
     #[arg(long, value_name = "URL")]
     endpoint: Option<Url>,
     #[command(flatten)]
-    config: Option<ConfigArguments>,
+    config: MaybeConfigArguments,
 }
 
 /// The admin API of a process.
@@ -36,14 +36,14 @@ pub(crate) enum Asked<T> {
 
 impl ProcessArguments {
     /// The configuration, if it was named.
-    pub(crate) fn config(&self) -> Option<&ConfigArguments> {
-        self.config.as_ref()
+    pub(crate) fn config(&self) -> Option<ConfigArguments> {
+        self.config.named()
     }
 
     pub(crate) fn api(&self) -> anyhow::Result<Api> {
-        let base = match (&self.endpoint, &self.config) {
+        let base = match (&self.endpoint, self.config()) {
             (Some(endpoint), _) => endpoint.clone(),
-            (None, Some(config)) => configured(config)?,
+            (None, Some(config)) => configured(&config)?,
             (None, None) => Url::parse("http://localhost:8686")?,
         };
         let client =

@@ -14,7 +14,7 @@ use otlp::{Batch, Limits, Signal};
 use serde_json::{Value, json};
 
 use crate::table::{Table, number};
-use crate::{ConfigArguments, Format, check, moment};
+use crate::{Format, MaybeConfigArguments, check, moment};
 
 /// What `journal` is asked.
 #[derive(Debug, clap::Args)]
@@ -49,7 +49,7 @@ struct PlaceArguments {
     #[arg(long, value_name = "PATH")]
     directory: Option<PathBuf>,
     #[command(flatten)]
-    config: Option<ConfigArguments>,
+    config: MaybeConfigArguments,
 }
 
 #[derive(Debug, clap::Args)]
@@ -86,7 +86,7 @@ enum Wanted {
 
 impl PlaceArguments {
     fn open(&self) -> anyhow::Result<Arc<dyn Disk>> {
-        let directory = match (&self.directory, &self.config) {
+        let directory = match (&self.directory, self.config.named()) {
             (Some(directory), _) => directory.clone(),
             (None, Some(config)) => {
                 let checked = check::load(&config.paths())
@@ -118,10 +118,13 @@ fn show(look: &LookArguments, wanted: Wanted) -> anyhow::Result<ExitCode> {
                 number(records),
                 inspection.segments.len()
             )?,
-            _ => writeln!(
-                out,
-                "{damaged} places are damaged; what was pending there is lost and will be counted as `journal_damaged`"
-            )?,
+            _ => {
+                let places = if damaged == 1 { "place is" } else { "places are" };
+                writeln!(
+                    out,
+                    "{damaged} {places} damaged; what was pending there is lost and is counted as `journal_damaged`"
+                )?;
+            }
         }
     }
     Ok(if wanted == Wanted::Verdict && damaged > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })

@@ -64,6 +64,21 @@ impl ConfigArguments {
     }
 }
 
+/// Where the configuration is, if it is needed.
+#[derive(Debug, clap::Args)]
+struct MaybeConfigArguments {
+    /// A configuration file, as for `run`.
+    #[arg(long = "config", short = 'c', value_name = "FILE")]
+    files: Vec<PathBuf>,
+}
+
+impl MaybeConfigArguments {
+    /// The configuration, if one was named.
+    fn named(&self) -> Option<ConfigArguments> {
+        (!self.files.is_empty()).then(|| ConfigArguments { files: self.files.clone() })
+    }
+}
+
 /// How results are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Format {
