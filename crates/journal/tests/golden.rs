@@ -106,3 +106,17 @@ fn a_journal_that_was_written_before_is_read() {
     let labels: Vec<(&str, u64)> = labels.iter().map(|label| (label.label.as_str(), label.pending_items())).collect();
     assert_eq!(labels, [("checkout", 0), ("cart", 0)]);
 }
+
+#[test]
+fn a_file_of_a_later_version_is_left_alone_and_said_so() {
+    let path = tempfile::tempdir().unwrap();
+    let mut bytes = std::fs::read(golden()).unwrap();
+    bytes[8] = 2;
+    let crc = crc32c::crc32c(&bytes[..44]);
+    bytes[44..48].copy_from_slice(&crc.to_le_bytes());
+    std::fs::write(path.path().join(FILE_NAME), &bytes).unwrap();
+    let disk: Arc<dyn Disk> = Arc::new(Directory::lock(path.path()).unwrap());
+    let refused = Journal::open_stepped(disk, DiskOptions::default()).map(|_| ()).unwrap_err();
+    assert!(refused.to_string().contains("is of version 2"), "{refused}");
+    assert_eq!(std::fs::read(path.path().join(FILE_NAME)).unwrap(), bytes);
+}

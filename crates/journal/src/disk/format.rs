@@ -123,6 +123,14 @@ impl FileHeader {
         to.0
     }
 
+    /// The version of a header that is intact and not of ours.
+    pub(crate) fn foreign_version(bytes: &[u8]) -> Option<u32> {
+        let (content, crc) = bytes.get(..FILE_HEADER_BYTES as usize)?.split_last_chunk::<4>()?;
+        let mut from = Reader(content);
+        let is_ours = from.u64()? == FILE_MAGIC && crc32c::crc32c(content) == u32::from_le_bytes(*crc);
+        from.u32().filter(|version| is_ours && *version != VERSION)
+    }
+
     pub(crate) fn decode(bytes: &[u8]) -> Option<FileHeader> {
         let (content, crc) = bytes.get(..FILE_HEADER_BYTES as usize)?.split_last_chunk::<4>()?;
         if crc32c::crc32c(content) != u32::from_le_bytes(*crc) {

@@ -124,7 +124,12 @@ fn open(disk: &dyn Disk, id: SegmentId) -> io::Result<Opened> {
     let file = disk.open(&id.file_name())?;
     let size = file.size()?;
     let mut front = vec![0; usize::try_from(size.min(FILE_HEADER_BYTES)).unwrap_or(0)];
-    let header = read_with_patience(&*file, &mut front, 0).ok().and_then(|()| FileHeader::decode(&front));
+    let was_read = read_with_patience(&*file, &mut front, 0).is_ok();
+    if let Some(version) = FileHeader::foreign_version(&front) {
+        let cause = format!("{} is of version {version} of the format, and this build reads another", id.file_name());
+        return Err(io::Error::new(io::ErrorKind::Unsupported, cause));
+    }
+    let header = if was_read { FileHeader::decode(&front) } else { None };
     let header = header.filter(|header| header.segment == id);
     let image = header.and_then(|_| first_image(&*file, id, size));
     Ok(Opened { id, file, size, length: size, header, image })

@@ -20,7 +20,7 @@ fn check(scenario: fn(u64)) {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     let seeds = match number("CROSSFADE_SEED") {
         Some(seed) => seed..seed + 1,
-        None => 0..number("CROSSFADE_SEEDS").unwrap_or(200),
+        None => 0..number("CROSSFADE_SEEDS").unwrap_or(150),
     };
     for seed in seeds {
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| scenario(seed))) {
