@@ -303,16 +303,16 @@ impl Engine {
     }
 }
 
-/// Once in this time the journal lets go what is too old, and its trouble becomes the process's health.
+/// Once in this time the journal lets go what is too old, its trouble becomes the process's health, and the books are
+/// looked at.
 const LOOK_AFTER_EVERY: Duration = Duration::from_secs(1);
 
 impl Engine {
     fn look_after(&mut self, journal: &Journal) {
-        if !journal.is_durable() {
-            return;
-        }
-        let (journal, health, stop) = (journal.clone(), self.health.clone(), self.stops.services.child());
+        let (journal, ledger, health) = (journal.clone(), self.ledger.clone(), self.health.clone());
+        let stop = self.stops.services.child();
         self.services.spawn(async move {
+            let mut unbalanced = Vec::new();
             loop {
                 tokio::select! {
                     () = stop.requested() => return Ok(()),
@@ -320,9 +320,23 @@ impl Engine {
                 }
                 journal.expire(clock::unix_ns());
                 health.set_trouble(journal.trouble());
+                unbalanced = tell_of_the_unbalanced(&ledger, &unbalanced);
             }
         });
     }
+}
+
+/// A line that does not balance is an error of this program: it is said once, and stays in the metrics.
+fn tell_of_the_unbalanced(ledger: &Ledger, known: &[(String, String)]) -> Vec<(String, String)> {
+    let mut unbalanced = Vec::new();
+    for line in ledger.lines().into_iter().filter(|line| !line.balances()) {
+        let name = (line.pipeline.clone(), line.exporter.clone());
+        if !known.contains(&name) {
+            tracing::error!(?line, "the ledger does not balance: items are unaccounted for; please report this");
+        }
+        unbalanced.push(name);
+    }
+    unbalanced
 }
 
 /// The ways from a pipeline to its exporters, for replays. Connectors are no backends.

@@ -71,6 +71,10 @@ pub(crate) mod names {
         "crossfade_ledger_items",
         "Items of a pipeline's exporter by what became of them: accepted = delivered + rejected + dropped + pending.",
     );
+    pub(crate) const PARTS: Description = Description::gauge(
+        "crossfade_ledger_part_items",
+        "The items of one service, or one metric, by what became of them; `ledger.by` says what is told apart.",
+    );
     pub(crate) const BALANCED: Description =
         Description::gauge("crossfade_ledger_balanced", "1 where every accepted item is accounted for, 0 where not.");
     pub(crate) const LAG_BYTES: Description =
@@ -149,7 +153,29 @@ fn put_ledger(to: &mut Observations, ledger: &Ledger) {
         let oldest = line.oldest_pending_unix_ns.unwrap_or(now_unix_ns);
         to.put(names::LAG_SECONDS, &labels, now_unix_ns.saturating_sub(oldest) as f64 / 1e9);
     }
+    put_parts(to, ledger);
     put_exporters(to, &lines, max);
+}
+
+/// Bounded by the labels that a stream may have.
+fn put_parts(to: &mut Observations, ledger: &Ledger) {
+    for part in ledger.parts() {
+        let (pipeline, exporter) = (part.pipeline.as_str(), part.exporter.as_str());
+        let states = [
+            ("accepted", part.accepted),
+            ("delivered", part.delivered),
+            ("rejected", part.rejected),
+            ("dropped", part.dropped),
+            ("partly", part.partly),
+            ("pending", part.pending),
+        ];
+        for (state, items) in states {
+            let dimension = ("of", part.dimension.as_str());
+            let labels =
+                [("pipeline", pipeline), ("exporter", exporter), dimension, ("name", &part.name), ("state", state)];
+            to.put(names::PARTS, &labels, items as f64);
+        }
+    }
 }
 
 fn put_disk(to: &mut Observations, disk: &DiskStats) {
