@@ -22,6 +22,8 @@ struct Inner {
     faults: Faults,
     /// What fits on it.
     capacity_bytes: usize,
+    /// So many changes are still made; then nothing changes any more, until the crash.
+    changes_left: Option<u32>,
     /// Files of the process that died answer no more.
     generation: u64,
 }
@@ -69,6 +71,7 @@ impl SimDisk {
             synced_names: BTreeMap::new(),
             faults: Faults::default(),
             capacity_bytes: usize::MAX,
+            changes_left: None,
             generation: 0,
         })))
     }
@@ -81,14 +84,20 @@ impl SimDisk {
         self.0.lock().capacity_bytes = bytes;
     }
 
+    /// The machine dies after so many more changes, whatever they are.
+    pub(crate) fn die_after(&self, changes: u32) {
+        self.0.lock().changes_left = Some(changes);
+    }
+
     pub(crate) fn shared(&self) -> Arc<dyn Disk> {
         Arc::new(self.clone())
     }
 
     pub(crate) fn crash(&self, how: Crash) {
         let mut inner = self.0.lock();
-        let Inner { rng, files, names, synced_names, generation, .. } = &mut *inner;
+        let Inner { rng, files, names, synced_names, generation, changes_left, .. } = &mut *inner;
         *generation += 1;
+        *changes_left = None;
         if how == Crash::PowerCut {
             // A name that was not synced is there or not; so is one that was removed.
             let mut after = synced_names.clone();
@@ -144,6 +153,18 @@ impl SimDisk {
 }
 
 impl Inner {
+    /// One more change, unless the machine is dead.
+    fn change(&mut self) -> io::Result<()> {
+        match &mut self.changes_left {
+            Some(0) => Err(broken()),
+            Some(left) => {
+                *left -= 1;
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
     fn used_bytes(&self) -> usize {
         self.names.values().map(|index| self.files[*index].current.len()).sum()
     }
@@ -204,6 +225,7 @@ impl Disk for SimDisk {
 
     fn create(&self, name: &str, size: u64) -> io::Result<Arc<dyn DiskFile>> {
         let mut inner = self.0.lock();
+        inner.change()?;
         let often = inner.faults.create;
         if inner.fails(often) {
             return Err(no_space());
@@ -228,11 +250,14 @@ impl Disk for SimDisk {
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
-        self.0.lock().names.remove(name).map(|_| ()).ok_or_else(|| io::ErrorKind::NotFound.into())
+        let mut inner = self.0.lock();
+        inner.change()?;
+        inner.names.remove(name).map(|_| ()).ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
     fn sync_names(&self) -> io::Result<()> {
         let mut inner = self.0.lock();
+        inner.change()?;
         let often = inner.faults.sync;
         if inner.fails(often) {
             return Err(broken());
@@ -270,6 +295,7 @@ impl DiskFile for SimFile {
 
     fn write_all_at(&self, parts: &[&[u8]], position: u64) -> io::Result<()> {
         self.with(|inner, index| {
+            inner.change()?;
             let bytes = parts.concat();
             let position = usize::try_from(position).unwrap();
             let often = inner.faults.write;
@@ -289,6 +315,7 @@ impl DiskFile for SimFile {
 
     fn set_size(&self, size: u64) -> io::Result<()> {
         self.with(|inner, index| {
+            inner.change()?;
             let often = inner.faults.write;
             if inner.fails(often) {
                 return Err(broken());
@@ -301,6 +328,7 @@ impl DiskFile for SimFile {
 
     fn sync(&self) -> io::Result<()> {
         self.with(|inner, index| {
+            inner.change()?;
             let often = inner.faults.sync;
             let fails = inner.fails(often);
             let file = &mut inner.files[index];

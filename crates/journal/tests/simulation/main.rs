@@ -213,6 +213,44 @@ fn a_disk_that_is_full_takes_again_once_what_it_has_is_delivered() {
     });
 }
 
+/// A small journal on machines that die between any two changes of the disk.
+fn die_often(seed: u64, when_full: WhenFull) -> World {
+    let mut rng = fastrand::Rng::with_seed(seed);
+    let mut options = options(&mut rng, when_full);
+    options.segment_bytes = Some(32 << 10);
+    options.size_bytes_max = 192 << 10;
+    let mut world = World::new(seed, options, None);
+    world.stays = true;
+    for _ in 0..8 {
+        for _ in 0..rng.usize(..60) {
+            world.act();
+        }
+        world.disk.die_after(rng.u32(..12));
+        for _ in 0..rng.usize(..30) {
+            world.act();
+        }
+        let how = crash_kind(&mut world);
+        world.crash(how);
+    }
+    world.drain();
+    world
+}
+
+#[test]
+fn what_was_acknowledged_survives_a_crash_between_any_two_changes_of_the_disk() {
+    check(|seed| assert_nothing_is_lost(&die_often(seed, WhenFull::Refuse)));
+}
+
+#[test]
+fn what_is_dropped_is_counted_whenever_the_machine_dies() {
+    check(|seed| {
+        let world = die_often(seed, WhenFull::DropOldest);
+        for index in FROM_THE_START {
+            assert!(world.dropped_items(index) >= world.missing_items(index), "reader {index}");
+        }
+    });
+}
+
 #[test]
 fn a_reader_that_yields_loses_and_the_others_do_not() {
     check(|seed| {
