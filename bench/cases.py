@@ -61,7 +61,10 @@ def _flows() -> list[Case]:
         )
     found.append(Case("traces-upsert", "traces, one resource attribute upserted", "upsert", "traces", goal_times_faster=2))
     found.append(Case("logs-upsert", "logs, one resource attribute upserted", "upsert", "logs", goal_times_faster=2))
-    found.append(Case("traces-batch", "traces, with the `batch` processor", "batch", "traces", goal_times_faster=2))
+    for signal in SIGNALS:
+        found.append(
+            Case(f"{signal}-batch", f"{signal}, with the `batch` processor", "batch", signal, goal_times_faster=2)
+        )
     return found
 
 
