@@ -84,9 +84,9 @@ impl Graph {
         }
     }
 
-    /// The graph as text, one pipeline after another.
+    /// The graph as text: where the journal is, if on disk, and one pipeline after another.
     pub fn describe(&self) -> String {
-        let mut text = String::new();
+        let mut text = self.journal.storage.to_string();
         for plan in &self.pipelines {
             let names = |ids: &[ComponentId]| ids.iter().map(ToString::to_string).collect::<Vec<_>>();
             let mut steps = vec![names(&plan.receivers).join(" + ")];

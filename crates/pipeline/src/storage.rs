@@ -1,6 +1,7 @@
 //! `journal` in the configuration, the storage extensions that exporters name, and opening what they ask for.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,6 +31,20 @@ pub(crate) struct JournalSettings {
 pub(crate) enum Storage {
     Memory(Limits),
     Disk { directory: PathBuf, options: DiskOptions },
+}
+
+impl fmt::Display for Storage {
+    /// A line where it is worth one.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Storage::Disk { directory, options } = self else { return Ok(()) };
+        let sync = match options.sync {
+            Sync::OnFsync => "acknowledges after fsync".to_owned(),
+            Sync::Interval(interval) => format!("syncs every {}", config::duration::show(interval)),
+            Sync::OnWrite => "acknowledges after write".to_owned(),
+        };
+        let size_mib = options.size_bytes_max >> 20;
+        writeln!(f, "journal on disk in {}: up to {size_mib} MiB, {sync}", directory.display())
+    }
 }
 
 /// `journal` as it is written.
