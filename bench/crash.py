@@ -9,9 +9,10 @@ had acknowledged are compared with those that came.
 
     python3 bench/crash.py --kills 200 --seed 1
 
-Ends with code 1 if anything acknowledged is lost, if a backend has more duplicates than were in flight at the kills, or
-if the ledger did not balance at any look. CROSSFADE_BIN names a binary; target/release/crossfade is the default.
-"""
+Ends with code 1 if anything acknowledged is lost, if a backend has more duplicates than were in flight at the kills, if
+Ends with code 1 if anything acknowledged is lost, if a backend has more duplicates than were in flight at the kills, if
+the ledger did not balance at any look, or if `crossfade journal verify` finds damage in the end. CROSSFADE_BIN names a
+binary; target/release/crossfade is the default.
 
 from __future__ import annotations
 
@@ -20,6 +21,7 @@ import json
 import pathlib
 import random
 import shutil
+import subprocess
 import sys
 import tempfile
 import threading
@@ -155,7 +157,17 @@ class Run:
         if senders.error is not None:
             raise senders.error
         drain_s = self._drain(subject)
-        return self._summary([steady, shaky], senders, spells, time.monotonic() - began, drain_s)
+        summary = self._summary([steady, shaky], senders, spells, time.monotonic() - began, drain_s)
+        self.lab.forget(subject.process)
+        self._verify(config)
+        return summary | {"ok": not self.violations, "violations": self.violations}
+
+    def _verify(self, config: pathlib.Path) -> None:
+        """Every checksum of what hundreds of writers left behind."""
+        argv = [str(self.lab.crossfade), "journal", "verify", "--config", str(config)]
+        done = subprocess.run(argv, capture_output=True, text=True)
+        if done.returncode != 0:
+            self._violate(f"`journal verify` ends with code {done.returncode}: {done.stdout[-500:]} {done.stderr[-500:]}")
 
     def _config(self, steady: Backend, shaky: Backend) -> pathlib.Path:
         path = self.directory / "crash.yaml"
@@ -249,7 +261,6 @@ class Run:
         total = lambda name: sum(report[name] for report in senders.reports)  # noqa: E731
         return {
             "command": durable.command_line(), "version": durable.version(self.lab.crossfade), "machine": meter.machine(),
-            "ok": not self.violations, "violations": self.violations,
             "kills": kills, "start_kills": self.start_kills, "seed": self.arguments.seed, "sync": self.arguments.sync,
             "seconds": round(seconds, 1), "fault_spells": spells.count,
             "acknowledged_items": total("acked_items"), "unknown_items": total("failed_items"), "retries": total("retries"),
