@@ -10,7 +10,6 @@ had acknowledged are compared with those that came.
     python3 bench/crash.py --kills 200 --seed 1
 
 Ends with code 1 if anything acknowledged is lost, if a backend has more duplicates than were in flight at the kills, if
-Ends with code 1 if anything acknowledged is lost, if a backend has more duplicates than were in flight at the kills, if
 the ledger did not balance at any look, or if `crossfade journal verify` finds damage in the end. CROSSFADE_BIN names a
 binary; target/release/crossfade is the default.
 
