@@ -35,8 +35,18 @@ pub(crate) fn run(arguments: &RunArguments) -> anyhow::Result<ExitCode> {
     };
     check::report_warnings(&checked.warnings)?;
     start_log(&checked.graph.telemetry);
+    raise_file_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
     runtime.block_on(serve(checked.graph, Duration::from_secs(arguments.drain_seconds)))
+}
+
+/// Connections and the journal's segments are files: as many of them as the system lets this process have.
+fn raise_file_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, rustix::process::Rlimit { current: limit.maximum, ..limit }) {
+        tracing::debug!(%error, "the limit of open files stays as it is");
+    }
 }
 
 /// The log goes to standard error. `CROSSFADE_LOG` sets levels by module, over what the configuration says.

@@ -92,14 +92,14 @@ pub struct Ledger {
 impl Ledger {
     /// Every line, as of one moment.
     pub fn lines(&self) -> Vec<Line> {
-        let books = self.journal.books(Detail::Totals);
+        let books = newest(self.journal.books(Detail::Totals));
         let lines = books.into_iter().filter_map(|book| Some(line(self.signal(&book)?, book)));
         lines.collect()
     }
 
     /// The lines' parts by service, and by metric where the configuration asks for that.
     pub fn parts(&self) -> Vec<Part> {
-        let books = self.journal.books(Detail::Labels);
+        let books = newest(self.journal.books(Detail::Labels));
         let books = books.iter().filter(|book| self.signal(book).is_some());
         books.flat_map(|book| book.by_label.iter().map(|label| part(book, label))).collect()
     }
@@ -123,6 +123,14 @@ impl Ledger {
     pub fn retained_bytes(&self) -> (u64, u64) {
         self.journal.retained_bytes()
     }
+}
+
+/// An exporter that came back after the journal had forgotten it has two books; the first one is history.
+fn newest(books: Vec<Book>) -> Vec<Book> {
+    let newest: BTreeMap<(String, String), usize> =
+        books.iter().enumerate().map(|(at, book)| ((book.stream.clone(), book.cursor.clone()), at)).collect();
+    let is_newest = |at: usize, book: &Book| newest[&(book.stream.clone(), book.cursor.clone())] == at;
+    books.into_iter().enumerate().filter(|(at, book)| is_newest(*at, book)).map(|(_, book)| book).collect()
 }
 
 fn line(signal: Signal, book: Book) -> Line {
@@ -169,5 +177,35 @@ fn part(book: &Book, label: &LabelBook) -> Part {
         dropped: sum(&|bucket| bucket.0.starts_with(bucket::DROPPED)),
         partly: sum(&|bucket| *bucket == Bucket::PARTLY),
         pending: label.pending_items(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use journal::Offset;
+
+    use super::*;
+
+    fn book(cursor: &str, appended_items: u64) -> Book {
+        Book {
+            stream: "logs".into(),
+            cursor: cursor.into(),
+            appended_items,
+            settled: BTreeMap::new(),
+            pending_items: 0,
+            pending_records: 0,
+            pending_bytes: 0,
+            oldest_pending_unix_ns: None,
+            position: (Offset(0), Offset(0)),
+            open: true,
+            by_label: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn an_exporter_that_was_forgotten_and_came_back_has_one_line() {
+        let books = newest(vec![book("a", 1), book("b", 2), book("a", 3)]);
+        let shown: Vec<(&str, u64)> = books.iter().map(|book| (book.cursor.as_str(), book.appended_items)).collect();
+        assert_eq!(shown, [("b", 2), ("a", 3)]);
     }
 }
