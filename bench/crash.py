@@ -12,6 +12,7 @@ had acknowledged are compared with those that came.
 Ends with code 1 if anything acknowledged is lost, if a backend has more duplicates than were in flight at the kills, if
 the ledger did not balance at any look, or if `crossfade journal verify` finds damage in the end. CROSSFADE_BIN names a
 binary; target/release/crossfade is the default.
+"""
 
 from __future__ import annotations
 
