@@ -49,18 +49,16 @@ exporters:
     tls: {{insecure: true}}
     compression: none
     timeout: 5s
-    sending_queue: {{num_consumers: {consumers}}}
+    sending_queue: {{num_consumers: {consumers}{storage}}}
     retry_on_failure: {{initial_interval: 50ms, max_interval: 500ms}}
   otlp/shaky:
     <<: *exporter
     endpoint: 127.0.0.1:{shaky}
-journal:
-  storage: disk
-  directory: {directory}
-  sync: {sync}
-  retention: {{size: 1GiB}}
+journal: {{{journal}sync: {sync}, retention: {{size: {retention}}}}}
+extensions: {{{extension}}}
 admin: {{endpoint: "127.0.0.1:{admin}"}}
 service:
+  extensions: [{extensions}]
   telemetry: {{metrics: {{address: "127.0.0.1:{telemetry}"}}}}
   pipelines:
     traces/steady: {{receivers: [otlp], exporters: [otlp/steady]}}
@@ -171,9 +169,16 @@ class Run:
 
     def _config(self, steady: Backend, shaky: Backend) -> pathlib.Path:
         path = self.directory / "crash.yaml"
+        directory = self.directory / "journal"
+        if self.arguments.file_storage:
+            place = {"journal": "", "storage": ", storage: file_storage", "extensions": "file_storage",
+                     "extension": f"file_storage: {{directory: {directory}}}"}
+        else:
+            place = {"journal": f"storage: disk, directory: {directory}, ", "storage": "", "extensions": "", "extension": ""}
         path.write_text(CONFIG.format(
             entry=self.lab.entry, admin=self.lab.admin, telemetry=self.lab.telemetry, steady=steady.port, shaky=shaky.port,
-            directory=self.directory / "journal", consumers=CONSUMERS, batch=BATCH_ITEMS, sync=self.arguments.sync,
+            consumers=CONSUMERS, batch=BATCH_ITEMS, sync=self.arguments.sync,
+            retention=self.arguments.retention, **place,
         ))
         return path
 
@@ -309,6 +314,8 @@ def main() -> int:
     parser.add_argument("--rate", type=int, default=6000, help="items a second, of all signals together")
     parser.add_argument("--between", type=float, default=0.8, help="seconds between two kills, on average")
     parser.add_argument("--sync", default="on_fsync", choices=["on_fsync", "interval", "on_write"])
+    parser.add_argument("--retention", default="1GiB", help="a small one makes segments leave, and senders wait")
+    parser.add_argument("--file-storage", action="store_true", help="the journal lies where the Collector's file_storage says")
     parser.add_argument("--format", default="text", choices=["text", "json"])
     parser.add_argument("--scratch", type=pathlib.Path, help="where the journal lies; the system's directory for such things")
     arguments = parser.parse_args()

@@ -260,8 +260,12 @@ def _drain(bench: Bench, gib: float, taking: str) -> dict:
     seconds = last - started
     if seconds >= DRAIN_S_MAX:
         raise Violation(f"{DRAIN_S_MAX:.0f} s were not enough")
+    if taking == "counts" and backend.unique() != items:
+        raise Violation(f"{backend.unique()} of {items} items came: {backend.counts()['runs']}")
+    if not bench.mode.startswith("collector") and durable.dropped(bench.ledger()):
+        raise Violation(f"items were given up: {durable.dropped(bench.ledger())}")
     return {
-        "payload_mb": round(payload / MB), "on_disk_mb": round(on_disk / MB), "taken_mb_per_s": round(payload / MB / taken_s, 1),
+        "items": items, "payload_mb": round(payload / MB), "on_disk_mb": round(on_disk / MB), "taken_mb_per_s": round(payload / MB / taken_s, 1),
         "drained_s": round(seconds, 2), "drained_mb_per_s": round(payload / MB / seconds, 1),
         "drained_items_per_s": round(items / seconds),
         "cpu_s": round(meter.cpu_seconds(subject.process.pid) - cpu, 2),
