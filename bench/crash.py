@@ -54,7 +54,7 @@ exporters:
   otlp/shaky:
     <<: *exporter
     endpoint: 127.0.0.1:{shaky}
-journal: {{{journal}sync: {sync}, retention: {{size: {retention}}}}}
+journal: {{{journal}sync: {sync}, retention: {{size: {retention}}}, when_full: {when_full}}}
 extensions: {{{extension}}}
 admin: {{endpoint: "127.0.0.1:{admin}"}}
 service:
@@ -178,7 +178,7 @@ class Run:
         path.write_text(CONFIG.format(
             entry=self.lab.entry, admin=self.lab.admin, telemetry=self.lab.telemetry, steady=steady.port, shaky=shaky.port,
             consumers=CONSUMERS, batch=BATCH_ITEMS, sync=self.arguments.sync,
-            retention=self.arguments.retention, **place,
+            retention=self.arguments.retention, when_full=self.arguments.when_full, **place,
         ))
         return path
 
@@ -247,21 +247,26 @@ class Run:
         arrived = {}
         for backend in backends:
             lost = durable.missing(acked, backend.received())
+            lost_items = durable.size(lost)
             unique, duplicates = backend.unique(), backend.duplicates()
             lines = [line for line in ledger["lines"] if line["exporter"] == f"otlp/{backend.name}"]
             accepted = sum(line["accepted_items"] for line in lines)
             # A sender that got no answer sends again what the journal has: each is accepted twice, and rightly delivered.
-            sent_twice, delivered_twice = accepted - unique, unique + duplicates - accepted
-            arrived[backend.name] = {"lost_items": durable.size(lost), "unique_items": unique, "duplicate_items": duplicates,
+            made_room = sum(line["dropped_items"].get("journal_full", 0) for line in lines)
+            sent_twice, delivered_twice = accepted - unique - lost_items, unique + duplicates + made_room - accepted
+            arrived[backend.name] = {"lost_items": lost_items, "made_room_items": made_room, "unique_items": unique, "duplicate_items": duplicates,
                                      "sent_twice_items": sent_twice, "delivered_twice_items": delivered_twice}
-            if lost:
+            # With drop_oldest, what made room is lost, and counted. What was sent twice may be dropped once and come once.
+            if lost_items > made_room or delivered_twice < 0:
                 (self.directory / f"lost-{backend.name}.json").write_text(json.dumps([[*key, ranges] for key, ranges in lost.items()]))
-                self._violate(f"{durable.size(lost)} acknowledged items never came to backend {backend.name}")
+                self._violate(f"{lost_items} acknowledged items never came to backend {backend.name}, {made_room} made room, "
+                              f"{delivered_twice} were delivered twice")
             if sent_twice > sent_bound:
                 self._violate(f"backend {backend.name}: senders repeated {sent_twice} items, more than {sent_bound}")
             if delivered_twice > delivered_bound:
                 self._violate(f"backend {backend.name}: {delivered_twice} items were delivered twice, more than {delivered_bound}")
-        if durable.dropped(ledger):
+        given_up = set(durable.dropped(ledger)) - ({"journal_full"} if self.arguments.when_full == "drop_oldest" else set())
+        if given_up:
             self._violate(f"items were given up: {durable.dropped(ledger)}")
         total = lambda name: sum(report[name] for report in senders.reports)  # noqa: E731
         return {
@@ -290,7 +295,7 @@ def text(summary: dict) -> str:
         f"acknowledged          {summary['acknowledged_items']} items ({summary['retries']} requests had to be repeated)",
     ]
     for name, arrived in summary["backends"].items():
-        lines.append(f"backend {name:<13} lost {arrived['lost_items']}, came {arrived['unique_items']}, "
+        lines.append(f"backend {name:<13} lost {arrived['lost_items']} ({arrived['made_room_items']} made room), came {arrived['unique_items']}, "
                      f"twice {arrived['duplicate_items']}: {arrived['sent_twice_items']} sent twice, "
                      f"{arrived['delivered_twice_items']} delivered twice")
     lines += [
@@ -315,6 +320,7 @@ def main() -> int:
     parser.add_argument("--between", type=float, default=0.8, help="seconds between two kills, on average")
     parser.add_argument("--sync", default="on_fsync", choices=["on_fsync", "interval", "on_write"])
     parser.add_argument("--retention", default="1GiB", help="a small one makes segments leave, and senders wait")
+    parser.add_argument("--when-full", default="refuse", choices=["refuse", "drop_oldest"])
     parser.add_argument("--file-storage", action="store_true", help="the journal lies where the Collector's file_storage says")
     parser.add_argument("--format", default="text", choices=["text", "json"])
     parser.add_argument("--scratch", type=pathlib.Path, help="where the journal lies; the system's directory for such things")
