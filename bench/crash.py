@@ -133,6 +133,13 @@ class Run:
         self.pending_max = 0
         self.violations: list[str] = []
         self.accepted: dict[tuple[str, str], int] = {}
+        self.threads: list[Spells | Senders] = []
+
+    def close(self) -> None:
+        """Ends everything, and lets nothing begin again."""
+        for thread in self.threads:
+            thread.over.set()
+        self.lab.close()
 
     def go(self) -> dict:
         """Everything; returns the summary."""
@@ -141,6 +148,7 @@ class Run:
         began = time.monotonic()
         subject = self.lab.run(config)
         spells, senders = Spells(shaky, self.arguments.seed + 1), Senders(self.lab, self.arguments.rate)
+        self.threads = [spells, senders]
         spells.start()
         senders.start()
         for kill in range(1, self.arguments.kills + 1):
@@ -334,7 +342,7 @@ def main() -> int:
         say(f"VIOLATION: {violation}\nlogs and journal: {directory}")
         return 1
     finally:
-        run.lab.close()
+        run.close()
     print(json.dumps(summary, indent=2) if arguments.format == "json" else text(summary))
     if not summary["ok"]:
         say(f"logs and journal: {directory}")
