@@ -8,7 +8,10 @@ import statistics
 
 from peers import TITLES
 
-COMMAND = "CROSSFADE_BENCH_OTELCOL=… CROSSFADE_BENCH_VMAGENT=… python3 bench/run.py --write"
+COMMANDS = (
+    "cargo build --profile dist -p crossfade   # as images and downloads are built",
+    "CROSSFADE_BIN=target/dist/crossfade CROSSFADE_BENCH_OTELCOL=… CROSSFADE_BENCH_VMAGENT=… python3 bench/run.py --write",
+)
 
 
 def one_line(result: dict) -> str:
@@ -45,7 +48,7 @@ def page(results: dict) -> str:
         "columns of one row: they were measured in turns on one machine in one run. Absolute figures of other machines",
         "differ.",
         "",
-        f"    {COMMAND}",
+        *(f"    {command}" for command in COMMANDS),
         "",
         "The figure is CPU time of the measured process, all threads, user and system, from before the first request",
         "until both backends hold every item, divided by the items sent. Generator and both counting backends are",
@@ -61,6 +64,11 @@ def page(results: dict) -> str:
         *_peers(results),
         "",
         *_tables(results),
+        "",
+        "## The journal on disk",
+        "",
+        "What it costs against memory, how fast a backlog leaves it, and how soon a process starts with one stands in",
+        "[reliability](reliability.md), beside what it promises.",
     ]
     return "\n".join(lines) + "\n"
 

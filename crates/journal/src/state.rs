@@ -343,6 +343,9 @@ impl State {
         let (look, freed) = self.streams[stream.index()].look(index, limit, self.closed);
         // Held records keep counting: trimming moves them from the log into their readers' hands.
         self.retained_bytes -= freed;
+        if matches!(look, Look::Ready(Read::Records(_))) {
+            self.note_reading(stream, index);
+        }
         look
     }
 
@@ -354,6 +357,7 @@ impl State {
         records: Vec<Record>,
         next_at_unix_ns: Option<u64>,
     ) -> Option<Read> {
+        let id = stream;
         let stream = &mut self.streams[stream.index()];
         let from = records.first()?.offset;
         if stream.cursors[index].next.offset != from {
@@ -362,7 +366,19 @@ impl State {
         let difference = stream.take_fetched(index, &records, next_at_unix_ns);
         self.retained_bytes = self.retained_bytes.saturating_add_signed(difference);
         self.evict();
+        self.note_reading(id, index);
         Some(Read::Records(records))
+    }
+
+    /// How far a cursor has read is written down with whatever is written next: after a crash, what lies between and is
+    /// not settled may arrive twice.
+    fn note_reading(&mut self, stream: StreamId, index: usize) {
+        if self.outbox.is_some() {
+            let cursor = &mut self.streams[stream.index()].cursors[index];
+            let note = Note { read_to: cursor.next, ..Note::default() };
+            cursor.account.read_to = cursor.account.read_to.later(cursor.next);
+            self.note(stream, index, note);
+        }
     }
 
     /// Takes everything before `to` from a cursor that has not read it.

@@ -199,6 +199,8 @@ pub struct Committer {
     pub(crate) backing: Arc<Backing>,
     pub(crate) writer: Writer,
     syncer: Option<Syncer>,
+    /// Groups without data that were written since data could not be.
+    in_trouble_for: u32,
 }
 
 /// What one step will write.
@@ -215,7 +217,7 @@ pub(crate) struct Step {
 
 impl Committer {
     pub(crate) fn new(shared: Arc<Shared>, backing: Arc<Backing>, writer: Writer) -> Committer {
-        Committer { shared, backing, writer, syncer: None }
+        Committer { shared, backing, writer, syncer: None, in_trouble_for: 0 }
     }
 
     /// Writes until the journal is shut down and everything was written.
@@ -254,7 +256,10 @@ impl Committer {
             Ok(bytes) => {
                 self.backing.commits.fetch_add(1, Relaxed);
                 self.backing.written_bytes.fetch_add(bytes, Relaxed);
-                *self.backing.trouble.lock() = None;
+                if !step.appends.is_empty() || self.has_come_to_an_end_of_trouble() {
+                    *self.backing.trouble.lock() = None;
+                    self.in_trouble_for = 0;
+                }
                 self.publish(step);
             }
             Err(error) => {
@@ -310,6 +315,28 @@ impl Committer {
         let image = outbox.image_due || self.writer.needs_segment(&appends, bytes);
         let image = image.then(|| state.image());
         Some(Step { jobs: admitted, appends, outbox, image, now_unix_ns, is_written: false })
+    }
+
+    /// Settlements may find room where data does not. So trouble ends with data that was written, or when a file as
+    /// large as a segment can be: now and then that is tried.
+    fn has_come_to_an_end_of_trouble(&mut self) -> bool {
+        const TRY_EACH: u32 = 64;
+        if self.backing.trouble.lock().is_none() {
+            return false;
+        }
+        self.in_trouble_for = self.in_trouble_for.wrapping_add(1);
+        self.in_trouble_for % TRY_EACH == 1 && self.has_room_for_a_segment()
+    }
+
+    fn has_room_for_a_segment(&self) -> bool {
+        const NAME: &str = "probe";
+        let disk = &self.backing.library.disk;
+        // One that a crash has left is in the way.
+        let _ = disk.remove(NAME);
+        let made = disk.create(NAME, self.writer.segment_bytes);
+        let written = made.and_then(|file| file.write_all_at(&[b"probe"], 0).and_then(|()| file.sync()));
+        let _ = disk.remove(NAME);
+        written.is_ok()
     }
 
     fn write(&mut self, step: &mut Step) -> Result<u64, AppendError> {

@@ -5,10 +5,10 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
-use journal::disk::{Committer, DiskOptions};
+use journal::disk::{Committer, DiskOptions, Sync};
 use journal::{
-    AppendError, Bucket, Cursor, CursorOptions, Detail, Hold, Journal, LabelBook, LagLimit, Read, ReadLimit, Record,
-    Settlement, Share, Shares, Start, StreamId, WhenFull,
+    AppendError, Bucket, Cursor, CursorOptions, Detail, Hold, Journal, LabelBook, LagLimit, Offset, Read, ReadLimit,
+    Record, Settlement, Share, Shares, Start, StreamId, WhenFull,
 };
 
 use crate::disk::{Crash, SimDisk};
@@ -72,6 +72,8 @@ pub(crate) struct World {
     pub(crate) sent: BTreeMap<Id, Sent>,
     next_id: Id,
     pub(crate) readers: Vec<Reader>,
+    /// What each of them had read and not settled when something was last written without an error.
+    under_way: Vec<BTreeSet<Offset>>,
     pub(crate) now: u64,
 }
 
@@ -119,6 +121,7 @@ impl World {
             sent: BTreeMap::new(),
             next_id: 1,
             readers: readers.into(),
+            under_way: Vec::new(),
             now: 1,
         };
         world.open_cursors();
@@ -248,6 +251,7 @@ impl World {
         let unharmed = self.journal.disk_stats().unwrap().errors == errors && self.refused() == refused_before;
         if unharmed {
             self.readers.iter_mut().for_each(|reader| reader.kept.append(&mut reader.fresh));
+            self.under_way = self.readers.iter().map(|reader| reader.held.iter().map(|r| r.offset).collect()).collect();
         }
         assert!(self.disk.size_bytes() as u64 <= self.options.size_bytes_max + (2 << 20), "the disk's bound holds");
     }
@@ -352,9 +356,21 @@ impl World {
     /// The process ends without a word, and another one opens the journal.
     pub(crate) fn crash(&mut self, how: Crash) {
         self.poll();
+        // What was read, and not settled since, when something was last written.
+        let under_way: u64 = self
+            .readers
+            .iter()
+            .zip(&self.under_way)
+            .map(|(reader, noted)| {
+                let held = reader.held.iter().filter(|record| noted.contains(&record.offset));
+                held.map(|record| u64::from(record.items)).sum::<u64>()
+            })
+            .sum();
         self.leave();
         self.disk.crash(how);
-        self.reopen();
+        let told = self.reopen();
+        let is_written = how == Crash::Kill || self.options.sync == Sync::OnFsync;
+        assert!(told >= under_way || !is_written, "{told} items may arrive twice, {under_way} were under way");
     }
 
     fn leave(&mut self) {
@@ -367,14 +383,16 @@ impl World {
         }
     }
 
-    fn reopen(&mut self) {
-        let (journal, committer, _) = Journal::open_stepped(self.disk.shared(), self.options.clone()).unwrap();
+    /// Returns how many items it says may arrive twice.
+    fn reopen(&mut self) -> u64 {
+        let (journal, committer, recovery) = Journal::open_stepped(self.disk.shared(), self.options.clone()).unwrap();
         self.journal = journal;
         self.committer = committer;
         self.streams = STREAMS[..self.streams.len()].iter().map(|name| self.journal.stream(name)).collect();
         self.check_books();
         self.open_cursors();
         self.check_books();
+        recovery.maybe_twice_items
     }
 
     /// The process ends in order: everything is written for the last time.
