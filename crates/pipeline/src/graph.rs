@@ -199,6 +199,7 @@ impl<'a> Builder<'a> {
         self.warn_unused(&service, defined);
         let storages = storages(&extensions, &service.extensions);
         let hint = asked_for(&asking(&exporters), &storages, &journal, self.diagnostics);
+        journal.check_use(hint.as_ref(), &known.exporters, self.diagnostics);
         let mut processors = Instances { built: processors, defined: &defined.processors };
         let pipelines = service.pipelines.iter().map(|settings| self.plan(settings, &mut processors)).collect();
         let receiving = used(&service.pipelines, |pipeline| &pipeline.receivers);

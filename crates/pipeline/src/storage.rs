@@ -1,13 +1,13 @@
 //! `journal` in the configuration, the storage extensions that exporters name, and opening what they ask for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use component::StorageHint;
-use config::{ComponentId, Diagnostics, Path, Section, Spanned};
+use config::{ComponentId, Diagnostics, Path, Position, Section, Spanned, nearest};
 use journal::disk::io::Directory;
 use journal::disk::{DiskOptions, Recovery, Sync};
 use journal::{Journal, Limits, Start, WhenFull};
@@ -59,6 +59,12 @@ pub(crate) struct JournalConfig {
     memory_bytes_max: Option<u64>,
     cursor_grace: Option<Duration>,
     starts: BTreeMap<String, Start>,
+    /// Options that a journal in memory would not heed, where they stand.
+    for_disk: Vec<(&'static str, Position)>,
+    /// `retention.size`, where it stands.
+    size_at: Option<Position>,
+    /// The exporters of `start`, where it stands.
+    starts_at: Option<Position>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,21 +82,28 @@ impl JournalConfig {
         }
         let kind = kind.flatten();
         let sync = read_sync(section);
-        let retention = section.child("retention", |retention| {
+        let mut for_disk = places(section, ["directory", "sync", "memory", "cursor_grace", "start"]);
+        let starts_at = section.node("start").map(|node| node.position().clone());
+        let (size, size_at, age) = section.child("retention", |retention| {
             let size = retention.get("size").bytes().ensure("at least 1MiB", |size| *size >= 1 << 20).optional();
-            (size, retention.get("age").duration().above_zero().optional())
+            let size_at = retention.node("size").map(|node| node.position().clone());
+            for_disk.extend(places(retention, ["age"]).into_iter().map(|(_, at)| ("retention.age", at)));
+            (size, size_at, retention.get("age").duration().above_zero().optional())
         });
         let policies = [("refuse", WhenFull::Refuse), ("drop_oldest", WhenFull::DropOldest)];
         let config = JournalConfig {
             kind,
             directory: section.get("directory").string().non_empty().optional().map(PathBuf::from),
             sync,
-            size_bytes_max: retention.0,
-            age: retention.1,
+            size_bytes_max: size,
+            age,
             when_full: section.get("when_full").one_of(&policies).or_default(),
             memory_bytes_max: section.get("memory").bytes().optional(),
             cursor_grace: section.get("cursor_grace").duration().optional(),
             starts: read_starts(section),
+            for_disk,
+            size_at,
+            starts_at,
         };
         config.check(section);
         config
@@ -101,26 +114,48 @@ impl JournalConfig {
         if self.kind == Some(Kind::Disk) && self.directory.is_none() {
             section.error("storage", "expected a `directory` beside `storage: disk`, such as /var/lib/crossfade");
         }
-        let for_disk = [
-            ("directory", self.directory.is_some()),
-            ("sync", self.sync.is_some()),
-            ("memory", self.memory_bytes_max.is_some()),
-            ("cursor_grace", self.cursor_grace.is_some()),
-        ];
-        for (key, _) in for_disk.into_iter().filter(|(_, given)| *given && self.kind == Some(Kind::Memory)) {
-            section.error(key, "is for `storage: disk`");
-        }
-        if self.kind == Some(Kind::Memory) && self.age.is_some() {
-            section
-                .error("retention", "`age` is for `storage: disk`: memory keeps what is not delivered, and no longer");
-        }
         if self.directory.is_some() && self.kind.is_none() {
             section.error("directory", "expected `storage: disk` beside it");
         }
-        let too_small = self.size_bytes_max.is_some_and(|size| size < DiskOptions::SIZE_BYTES_MIN);
-        if self.kind == Some(Kind::Disk) && too_small {
-            section
-                .error("retention", format!("expected a `size` of at least {} MiB", DiskOptions::SIZE_BYTES_MIN >> 20));
+    }
+
+    /// What the journal would not heed, once it is known where it lies and which exporters there are.
+    pub(crate) fn check_use(
+        &self,
+        hint: Option<&StorageHint>,
+        exporters: &BTreeSet<ComponentId>,
+        diagnostics: &mut Diagnostics,
+    ) {
+        let mut error = |key: &str, at: &Position, message: String, help: Option<String>| {
+            let path = key.split('.').fold(Path::root().key("journal"), |path, key| path.key(key));
+            let error = config::Diagnostic::error(path, message).at(at);
+            diagnostics.push(match help {
+                Some(help) => error.help(help),
+                None => error,
+            });
+        };
+        let names: Vec<String> = exporters.iter().map(ToString::to_string).collect();
+        let unknown = self.starts.keys().filter(|exporter| !names.contains(exporter));
+        for (exporter, at) in unknown.zip(self.starts_at.iter().cycle()) {
+            let near =
+                nearest(exporter, names.iter().map(String::as_str)).map(|near| format!("did you mean `{near}`?"));
+            error("start", at, format!("`{exporter}` is not among the configuration's exporters"), near);
+        }
+        let is_on_disk = match self.kind {
+            Some(kind) => kind == Kind::Disk,
+            // A directory alone is an error of its own already.
+            None => hint.is_some() || self.directory.is_some(),
+        };
+        if !is_on_disk {
+            let help = "set `storage: disk` and a `directory`, or leave it out";
+            for (key, at) in &self.for_disk {
+                error(key, at, "is for `storage: disk`".to_owned(), Some(help.to_owned()));
+            }
+        } else if let (Some(size), Some(at)) = (self.size_bytes_max, &self.size_at)
+            && size < DiskOptions::SIZE_BYTES_MIN
+        {
+            let least = DiskOptions::SIZE_BYTES_MIN >> 20;
+            error("retention.size", at, format!("expected at least {least} MiB for a journal on disk"), None);
         }
     }
 
@@ -153,7 +188,7 @@ impl JournalConfig {
         let default = DiskOptions::default();
         DiskOptions {
             sync: self.sync.unwrap_or_default(),
-            size_bytes_max: self.size_bytes_max.unwrap_or(default.size_bytes_max).max(DiskOptions::SIZE_BYTES_MIN),
+            size_bytes_max: self.size_bytes_max.unwrap_or(default.size_bytes_max),
             age_ns_max: self.age.map(nanoseconds),
             when_full: self.when_full,
             memory_bytes_max: self.memory_bytes_max.unwrap_or(default.memory_bytes_max),
@@ -161,6 +196,11 @@ impl JournalConfig {
             ..default
         }
     }
+}
+
+/// Which of these options are given, and where.
+fn places<const N: usize>(section: &mut Section<'_>, keys: [&'static str; N]) -> Vec<(&'static str, Position)> {
+    keys.into_iter().filter_map(|key| Some((key, section.node(key)?.position().clone()))).collect()
 }
 
 fn nanoseconds(duration: Duration) -> u64 {

@@ -73,9 +73,15 @@ fn what_does_not_go_together_in_a_journal_is_told() {
     journal("{storage: disk}", "expected a `directory` beside `storage: disk`");
     journal("{directory: /tmp/j}", "expected `storage: disk` beside it");
     journal("{storage: memory, sync: on_write}", "journal.sync: is for `storage: disk`");
-    journal("{retention: {age: 1h}, storage: memory}", "`age` is for `storage: disk`");
+    journal("{sync: on_write}", "journal.sync: is for `storage: disk`");
+    journal("{start: {test: oldest}}", "journal.start: is for `storage: disk`");
+    journal("{retention: {age: 1h}}", "journal.retention.age: is for `storage: disk`");
     journal("{storage: disk, directory: /tmp/j, sync_interval: 1s}", "expected `sync: interval` beside it");
-    journal("{storage: disk, directory: /tmp/j, retention: {size: 1MiB}}", "expected a `size` of at least 4 MiB");
+    journal(
+        "{storage: disk, directory: /tmp/j, retention: {size: 1MiB}}",
+        "journal.retention.size: expected at least 4 MiB",
+    );
+    journal("{storage: disk, directory: /tmp/j, start: {tset: oldest}}", "did you mean `test`?");
     journal("{storage: disk, directory: /tmp/j, start: {test: newest}}", "expected `oldest` or `end` for `test`");
     journal("{storage: disk, directroy: /tmp/j}", "did you mean `directory`?");
     check(&format!("{PARTS}ledger: {{by: [service]}}"), "ledger.by[0]");
