@@ -163,16 +163,17 @@ impl Engine {
         for (component, started) in services {
             self.serve(component, started)?;
         }
-        let ways = plans.iter().flat_map(|plan| ways_out(journal, plan, &targets)).collect();
+        let ways = plans.iter().flat_map(|plan| ways_out(journal, plan, &targets, purpose)).collect();
         let replays = Replays::new(journal.clone(), self.metrics.clone(), self.stops.give_up.clone(), ways);
-        replays.resume();
-        self.replays = Some(replays);
+        self.replays = Some(replays.clone());
         if purpose == Purpose::Replay {
             return Ok(());
         }
         for plan in &plans {
             self.deliver(journal, plan, &targets, &settings.starts)?;
         }
+        // After the cursors are open, so that nothing that a replay writes makes room at their cost.
+        replays.resume();
         let contexts: Vec<_> = receivers
             .into_iter()
             .map(|(id, receiver)| (ways_in.context(&id, self.stops.receivers.child()), id, receiver))
@@ -340,7 +341,18 @@ fn tell_of_the_unbalanced(ledger: &Ledger, known: &[(String, String)]) -> Vec<(S
 }
 
 /// The ways from a pipeline to its exporters, for replays. Connectors are no backends.
-fn ways_out(journal: &Journal, plan: &Plan, targets: &BTreeMap<ComponentId, Arc<Target>>) -> Vec<WayOut> {
+fn ways_out(
+    journal: &Journal,
+    plan: &Plan,
+    targets: &BTreeMap<ComponentId, Arc<Target>>,
+    purpose: Purpose,
+) -> Vec<WayOut> {
+    // Where only replays run, nobody has opened what is pending, and a full journal would drop it for new records: so
+    // none are written.
+    let dead_letters = |exporter: &ComponentId| match purpose {
+        Purpose::Run => DeadLetters::of(journal, &plan.name, &exporter.to_string()),
+        Purpose::Replay => None,
+    };
     let exporters = plan.exporters.iter().filter(|id| targets[*id].is_backend);
     let ways = exporters.map(|id| WayOut {
         pipeline: plan.name.clone(),
@@ -348,7 +360,7 @@ fn ways_out(journal: &Journal, plan: &Plan, targets: &BTreeMap<ComponentId, Arc<
         signal: plan.signal,
         stream: plan.stream,
         target: Arc::clone(&targets[id]),
-        dead_letters: DeadLetters::of(journal, &plan.name, &id.to_string()),
+        dead_letters: dead_letters(id),
         at_end: AtEnd::of(journal),
     });
     ways.collect()

@@ -176,4 +176,14 @@ async fn a_journal_that_nobody_uses_is_replayed_without_receivers() {
     let pending: Vec<u64> = alone.ledger().lines().iter().map(|line| line.pending).collect();
     assert_eq!(pending, [0, 3], "what is pending elsewhere stays pending");
     alone.stop(Duration::ZERO).await;
+
+    let alone = Engine::start_for_replay(graph(&yaml(directory.path())), Metrics::default()).await.unwrap();
+    world.backend("test/a").set(Mode::Reject);
+    let replays = alone.replays().unwrap();
+    let refused = ended(replays, replays.start(everything("test/a")).unwrap()).await;
+    assert_eq!(refused.rejected_items, 3);
+    let letters = ReplayRequest { source: ReplaySource::DeadLetters, ..everything("test/a") };
+    let kept = ended(replays, replays.start(letters).unwrap()).await;
+    assert_eq!(kept.found_items, 0, "nothing is written that could push out what is pending");
+    alone.stop(Duration::ZERO).await;
 }
