@@ -6,7 +6,7 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use transport::http_client::{HttpClient, HttpClientSettings, HttpRequest};
+use transport::http_client::{HttpClient, HttpClientSettings, HttpError, HttpRequest};
 use url::Url;
 
 use crate::{ConfigArguments, MaybeConfigArguments, check};
@@ -85,7 +85,7 @@ impl Api {
     async fn ask<T: DeserializeOwned>(&self, request: HttpRequest) -> anyhow::Result<Asked<T>> {
         let reply = match self.client.send(request).await {
             Ok(reply) => reply,
-            Err(error) if error.to_string().contains("cannot connect") => return Ok(Asked::NobodyThere),
+            Err(HttpError::Connect { .. }) => return Ok(Asked::NobodyThere),
             Err(error) => return Err(error.into()),
         };
         if !reply.status.is_success() {

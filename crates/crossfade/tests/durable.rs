@@ -143,6 +143,13 @@ fn what_a_killed_process_acknowledged_is_delivered_by_the_next_and_can_be_replay
     let process = place.process();
     let lines = place.ledger(|lines| lines.iter().all(|line| counts(line).2 == 0));
     assert!(lines.iter().all(|line| counts(line) == (2000, 2000, 0)), "{lines:?}");
+    let asked = ["replay", "--config", place.config(), "--exporter", "otlp/first", "--from", "1h", "--format", "json"];
+    let matching = r#"resource["service.name"] != "nobody""#;
+    let replayed = run(&[&asked[..], &["--match", matching]].concat());
+    assert!(replayed.status.success() && json(&replayed)["state"] == "done", "{replayed:?}");
+    assert_eq!(json(&replayed)["delivered_items"], 2000);
+    let wrong = run(&[&asked[..], &["--match", "resource"]].concat());
+    assert!(String::from_utf8_lossy(&wrong.stderr).contains("match: column"), "{wrong:?}");
     let refused = run(&["run", "--config", place.config()]);
     assert!(String::from_utf8_lossy(&refused.stderr).contains("another process uses the journal in"));
     process.kill();

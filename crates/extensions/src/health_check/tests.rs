@@ -60,6 +60,12 @@ async fn a_probe_learns_whether_the_process_is_ready() {
     let answer = probed.get("/").await;
     check_answer(&answer, 200, r#"{"status":"Server available","upSince":"20"#);
     assert!(answer.contains("content-type: application/json"), "{answer}");
+    probed.health.set_trouble(Some("the disk is full".to_owned()));
+    let troubled = probed.get("/").await;
+    check_answer(&troubled, 200, r#"{"status":"Server available""#);
+    assert!(troubled.contains(r#""trouble":"the disk is full""#), "{troubled}");
+    probed.health.set_trouble(None);
+    assert!(!probed.get("/").await.contains("trouble"));
     probed.health.set_ready(false);
     check_answer(&probed.get("/").await, 503, "");
     probed.stop.request();
