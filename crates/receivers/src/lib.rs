@@ -11,6 +11,7 @@
 
 mod otlp;
 mod prometheus;
+mod shared;
 
 /// Makes every receiver of this crate known.
 pub fn register(registry: &mut component::Registry) {

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use component::{Refused, StartError};
+use component::StartError;
 use http::{Request, Response};
 use otlp::Signal;
 use tokio_util::sync::CancellationToken;
 use transport::grpc::{self, Code, GrpcLimits, Status, UnaryCall};
 use transport::server::{ConnInfo, Listener, RequestBody, ResponseBody, ServerSettings};
 
-use super::{Intakes, batch};
+use super::batch;
+use crate::shared::{Intakes, grpc_status};
 
 /// What answers gRPC calls.
 pub(super) struct Service {
@@ -48,18 +49,9 @@ async fn answer(service: Arc<Service>, request: Request<RequestBody>) -> Respons
     grpc::unary(request, &service.limits, async |call: UnaryCall| {
         let batch = batch(signal, call.message, call.frame)
             .map_err(|malformed| Status::new(Code::InvalidArgument, malformed.to_string()))?;
-        intake.accept(batch).await.map_err(status)?;
+        intake.accept(batch).await.map_err(grpc_status)?;
         // An empty message is an `Export…ServiceResponse` without partial success: everything was taken.
         Ok(Bytes::new())
     })
     .await
-}
-
-/// OTLP: `UNAVAILABLE` asks for the same again, after the delay of its `RetryInfo`; `RESOURCE_EXHAUSTED` without one is
-/// final.
-fn status(refused: Refused) -> Status {
-    match refused {
-        Refused::Retry { after, cause } => Status::new(Code::Unavailable, cause).with_retry_after(after),
-        Refused::Permanent { cause } => Status::new(Code::ResourceExhausted, cause),
-    }
 }

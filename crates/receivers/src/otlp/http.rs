@@ -2,52 +2,23 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
-use component::{Refused, StartError};
-use http::header::{ALLOW, CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http::header::RETRY_AFTER;
+use http::{HeaderMap, Request, Response, StatusCode};
 use otlp::response::{ExportResponse, Status};
 use otlp::{Batch, Limits, Signal};
-use tokio_util::sync::CancellationToken;
-use transport::coding::Coding;
-use transport::server::{
-    BodyLimits, ConnInfo, Listener, RequestBody, ResponseBody, ServerSettings, read_payload, text_response,
-};
+use transport::server::{RequestBody, ResponseBody, text_response};
 
-use super::cors::Cors;
-use super::{Intakes, batch};
+use super::batch;
+use crate::shared::Intakes;
+use crate::shared::http::{Answers, Refusal, media_type, only_post, respond, retry_after};
 
 /// What answers HTTP requests.
 pub(super) struct Service {
     pub(super) intakes: Intakes,
     pub(super) paths: BTreeMap<String, Signal>,
-    pub(super) answers: Answers,
-}
-
-/// What the configuration says of requests and answers.
-pub(super) struct Answers {
-    pub(super) limits: BodyLimits,
-    /// Fields of every answer.
-    pub(super) headers: HeaderMap,
-    /// The codings that are taken; none: all of them.
-    pub(super) codings: Option<Vec<Coding>>,
-    pub(super) cors: Option<Cors>,
-}
-
-pub(super) async fn serve(
-    listener: Listener,
-    settings: ServerSettings,
-    service: Arc<Service>,
-    stop: CancellationToken,
-) -> Result<(), StartError> {
-    let handler = move |request: Request<RequestBody>, _: Arc<ConnInfo>| {
-        let service = Arc::clone(&service);
-        async move { service.answer(request).await }
-    };
-    transport::server::serve(listener, settings, handler, stop).await;
-    Ok(())
+    pub(super) answers: Arc<Answers>,
 }
 
 /// The two encodings of OTLP/HTTP. An answer is in the request's.
@@ -66,75 +37,18 @@ impl Format {
     }
 
     fn of(headers: &HeaderMap) -> Option<Format> {
-        let value = headers.get(CONTENT_TYPE)?.to_str().ok()?;
-        let essence = value.split(';').next()?.trim();
-        [Format::Protobuf, Format::Json].into_iter().find(|format| essence.eq_ignore_ascii_case(format.content_type()))
-    }
-}
-
-/// A refusal: the HTTP status, the gRPC code of its `Status` body, and the words.
-struct Refusal {
-    status: StatusCode,
-    code: i32,
-    message: String,
-    retry_after: Option<Duration>,
-}
-
-/// Codes of `google.rpc.Code`.
-const INVALID_ARGUMENT: i32 = 3;
-const RESOURCE_EXHAUSTED: i32 = 8;
-const UNAVAILABLE: i32 = 14;
-
-impl Refusal {
-    fn wrong(status: StatusCode, message: impl Into<String>) -> Refusal {
-        Refusal { status, code: INVALID_ARGUMENT, message: message.into(), retry_after: None }
-    }
-}
-
-impl From<Refused> for Refusal {
-    fn from(refused: Refused) -> Self {
-        match refused {
-            Refused::Retry { after, cause } => Refusal {
-                status: StatusCode::SERVICE_UNAVAILABLE,
-                code: UNAVAILABLE,
-                message: cause,
-                retry_after: Some(after),
-            },
-            Refused::Permanent { cause } => Refusal {
-                status: StatusCode::PAYLOAD_TOO_LARGE,
-                code: RESOURCE_EXHAUSTED,
-                message: cause,
-                retry_after: None,
-            },
-        }
+        let media_type = media_type(headers);
+        [Format::Protobuf, Format::Json].into_iter().find(|format| media_type == format.content_type())
     }
 }
 
 impl Service {
-    async fn answer(&self, request: Request<RequestBody>) -> Response<ResponseBody> {
-        let origin = request.headers().get(http::header::ORIGIN).cloned();
-        let mut response = self.route(request).await;
-        let headers = response.headers_mut();
-        headers.extend(self.answers.headers.clone());
-        if let (Some(cors), Some(origin)) = (&self.answers.cors, origin) {
-            cors.allow(&origin, headers);
-        }
-        response
-    }
-
-    async fn route(&self, request: Request<RequestBody>) -> Response<ResponseBody> {
+    pub(super) async fn answer(&self, request: Request<RequestBody>) -> Response<ResponseBody> {
         let Some(signal) = self.paths.get(request.uri().path()).copied() else {
             let known: Vec<&str> = self.paths.keys().map(String::as_str).collect();
             return text_response(StatusCode::NOT_FOUND, format!("unknown path; known are {}", known.join(", ")));
         };
-        if request.method() == Method::OPTIONS && self.answers.cors.is_some() {
-            let cors = self.answers.cors.as_ref();
-            return cors
-                .map_or_else(|| no_content(HeaderMap::new()), |cors| no_content(cors.preflight(request.headers())));
-        }
-        if request.method() != Method::POST {
-            let mut response = text_response(StatusCode::METHOD_NOT_ALLOWED, "OTLP requests are POST requests");
-            response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
+        if let Err(response) = only_post(request.method()) {
             return response;
         }
         let Some(format) = Format::of(request.headers()) else {
@@ -142,8 +56,8 @@ impl Service {
             return text_response(StatusCode::UNSUPPORTED_MEDIA_TYPE, expected);
         };
         match self.take(signal, format, request).await {
-            Ok(()) => respond(StatusCode::OK, format, taken(signal, format)),
-            Err(refusal) => refuse(format, &refusal),
+            Ok(()) => respond(StatusCode::OK, format.content_type(), taken(signal, format)),
+            Err(refusal) => refuse(format, refusal),
         }
     }
 
@@ -153,9 +67,7 @@ impl Service {
             Refusal::wrong(StatusCode::NOT_FOUND, message)
         })?;
         let (head, body) = request.into_parts();
-        self.check_coding(&head.headers)?;
-        let payload = read_payload(&head.headers, body, &self.answers.limits).await;
-        let payload = payload.map_err(|error| Refusal::wrong(error.status(), error.to_string()))?;
+        let payload = self.answers.payload(&head.headers, body).await?;
         let batch: Result<Batch, String> = match format {
             Format::Protobuf => batch(signal, payload.bytes, payload.frame).map_err(|error| error.to_string()),
             Format::Json => {
@@ -165,28 +77,6 @@ impl Service {
         let batch = batch.map_err(|message| Refusal::wrong(StatusCode::BAD_REQUEST, message))?;
         intake.accept(batch).await.map_err(Refusal::from)
     }
-
-    /// `compression_algorithms`.
-    fn check_coding(&self, headers: &HeaderMap) -> Result<(), Refusal> {
-        let (Some(allowed), Some(named)) = (&self.answers.codings, headers.get(CONTENT_ENCODING)) else {
-            return Ok(());
-        };
-        let coding = named.to_str().ok().and_then(Coding::parse);
-        match coding {
-            Some(coding) if coding == Coding::Identity || allowed.contains(&coding) => Ok(()),
-            _ => {
-                let message = format!("the content coding {named:?} is not among `compression_algorithms` here");
-                Err(Refusal::wrong(StatusCode::UNSUPPORTED_MEDIA_TYPE, message))
-            }
-        }
-    }
-}
-
-fn no_content(headers: HeaderMap) -> Response<ResponseBody> {
-    let mut response = Response::new(ResponseBody::empty());
-    *response.status_mut() = StatusCode::NO_CONTENT;
-    *response.headers_mut() = headers;
-    response
 }
 
 /// The answer to a request that was taken whole.
@@ -202,28 +92,33 @@ fn taken(signal: Signal, format: Format) -> Bytes {
     }
 }
 
-fn respond(status: StatusCode, format: Format, body: Bytes) -> Response<ResponseBody> {
-    let mut response = Response::new(ResponseBody::full(body));
-    *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
-    response
+/// The code of `google.rpc.Code` that says what the HTTP status does.
+const fn code(status: StatusCode) -> i32 {
+    const INVALID_ARGUMENT: i32 = 3;
+    const RESOURCE_EXHAUSTED: i32 = 8;
+    const UNAVAILABLE: i32 = 14;
+    match status {
+        StatusCode::PAYLOAD_TOO_LARGE => RESOURCE_EXHAUSTED,
+        StatusCode::SERVICE_UNAVAILABLE => UNAVAILABLE,
+        _ => INVALID_ARGUMENT,
+    }
 }
 
 /// OTLP/HTTP, "Failures": the body is a `google.rpc.Status` in the request's encoding.
-fn refuse(format: Format, refusal: &Refusal) -> Response<ResponseBody> {
-    let status = Status { code: refusal.code, message: refusal.message.clone(), retry_delay: refusal.retry_after };
+fn refuse(format: Format, refusal: Refusal) -> Response<ResponseBody> {
+    let Refusal { status, message, retry_after: after } = refusal;
+    let body = Status { code: code(status), message, retry_delay: after };
     let body = match format {
-        Format::Protobuf => status.encode(),
+        Format::Protobuf => body.encode(),
         Format::Json => {
             let mut json = Vec::new();
-            status.encode_json(&mut json);
+            body.encode_json(&mut json);
             json
         }
     };
-    let mut response = respond(refusal.status, format, body.into());
-    if let Some(after) = refusal.retry_after {
-        let seconds = after.as_secs().max(1);
-        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+    let mut response = respond(status, format.content_type(), body);
+    if let Some(after) = after {
+        response.headers_mut().insert(RETRY_AFTER, retry_after(after));
     }
     response
 }

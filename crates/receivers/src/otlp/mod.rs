@@ -4,25 +4,26 @@
 //! pipeline has it. What there is no room for is refused with `UNAVAILABLE` and `RetryInfo`, or with `503` and
 //! `Retry-After`; what is wrong is refused for good, with the place of the fault.
 
-mod cors;
 mod grpc;
 mod http;
 
-use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use component::{BuildContext, Intake, Receiver, ReceiverContext, ReceiverFactory, Running, StartError};
+use component::{BuildContext, Receiver, ReceiverContext, ReceiverFactory, Running, StartError};
 use config::Section;
-use config::shapes::{GrpcServer, HttpServer};
+use config::shapes::GrpcServer;
 use futures_util::future::try_join_all;
 use otlp::{Batch, ContentEncoding, Limits, Signal};
 use transport::coding::Coding;
 use transport::configured;
 use transport::endpoint::Endpoint;
 use transport::grpc::GrpcLimits;
-use transport::server::{CompressedFrame, PortSharing, Preflights, ServerSettings, bind};
+use transport::server::{CompressedFrame, ServerSettings};
+
+use crate::shared::http::HttpSettings;
+use crate::shared::{intakes, listen, local};
 
 /// The registration of the receiver.
 pub(crate) const FACTORY: ReceiverFactory =
@@ -31,21 +32,13 @@ pub(crate) const FACTORY: ReceiverFactory =
 /// What the receiver runs on.
 struct OtlpReceiver {
     grpc: Option<GrpcSettings>,
-    http: Option<HttpSettings>,
+    http: Option<(HttpSettings, [(Signal, String); 3])>,
 }
 
 struct GrpcSettings {
     endpoint: Endpoint,
     server: ServerSettings,
     limits: GrpcLimits,
-}
-
-/// What the HTTP side runs on.
-struct HttpSettings {
-    endpoint: Endpoint,
-    server: ServerSettings,
-    paths: [(Signal, String); 3],
-    answers: http::Answers,
 }
 
 fn build(section: &mut Section<'_>, context: &BuildContext<'_>) -> Option<Box<dyn Receiver>> {
@@ -60,10 +53,6 @@ fn build(section: &mut Section<'_>, context: &BuildContext<'_>) -> Option<Box<dy
     Some(Box::new(OtlpReceiver { grpc, http }))
 }
 
-fn local(port: u16) -> Endpoint {
-    Endpoint::Tcp { host: "localhost".to_owned(), port }
-}
-
 fn read_grpc(section: &mut Section<'_>, context: &BuildContext<'_>) -> Option<GrpcSettings> {
     let shape = GrpcServer::read(section);
     let authenticator = context.authenticators.authenticator(shape.auth.as_ref(), section);
@@ -72,7 +61,7 @@ fn read_grpc(section: &mut Section<'_>, context: &BuildContext<'_>) -> Option<Gr
     Some(GrpcSettings { endpoint, server, limits })
 }
 
-fn read_http(section: &mut Section<'_>, context: &BuildContext<'_>) -> Option<HttpSettings> {
+fn read_http(section: &mut Section<'_>, context: &BuildContext<'_>) -> Option<(HttpSettings, [(Signal, String); 3])> {
     let mut path = |key: &'static str, default: &str| {
         let rooted = |path: &String| path.starts_with('/');
         section.get(key).string().ensure("a path that starts with `/`", rooted).or(default.to_owned())
@@ -82,23 +71,7 @@ fn read_http(section: &mut Section<'_>, context: &BuildContext<'_>) -> Option<Ht
         (Signal::Metrics, path("metrics_url_path", "/v1/metrics")),
         (Signal::Logs, path("logs_url_path", "/v1/logs")),
     ];
-    let shape = HttpServer::read(section);
-    let authenticator = context.authenticators.authenticator(shape.auth.as_ref(), section);
-    let (mut server, limits) = configured::http_server(&shape, authenticator, section);
-    if shape.cors.is_some() {
-        server.preflights = Preflights::Pass;
-    }
-    let endpoint = shape.endpoint.as_ref().map_or_else(|| local(4318), |named| configured::endpoint(&named.value));
-    let response_headers = configured::headers(&shape.response_headers);
-    let headers = response_headers.map_err(|message| section.error("response_headers", message)).ok()?;
-    let codings = shape.compression_algorithms.map(|algorithms| {
-        algorithms
-            .iter()
-            .map(|one| configured::coding(*one, None).map_or(Coding::Identity, |(coding, _)| coding))
-            .collect()
-    });
-    let cors = shape.cors.as_ref().map(cors::Cors::new);
-    Some(HttpSettings { endpoint, server, paths, answers: http::Answers { limits, headers, codings, cors } })
+    Some((HttpSettings::read(section, context, 4318)?, paths))
 }
 
 impl Receiver for OtlpReceiver {
@@ -114,31 +87,25 @@ impl OtlpReceiver {
     fn bind(self, context: &ReceiverContext) -> Result<Running, StartError> {
         let mut running: Vec<Running> = Vec::new();
         if let Some(settings) = self.grpc {
-            let listener =
-                bind(&settings.endpoint, PortSharing::Exclusive).map_err(|error| StartError(error.to_string()))?;
-            tracing::info!(endpoint = %listener.local(), protocol = "grpc", "otlp receiver listens");
+            let listener = listen(&settings.endpoint, "otlp", "grpc")?;
             let service = Arc::new(grpc::Service { intakes: intakes(context, "grpc"), limits: settings.limits });
             running.push(Box::pin(grpc::serve(listener, settings.server, service, context.stop.token())));
         }
-        if let Some(settings) = self.http {
-            let listener =
-                bind(&settings.endpoint, PortSharing::Exclusive).map_err(|error| StartError(error.to_string()))?;
-            tracing::info!(endpoint = %listener.local(), protocol = "http", "otlp receiver listens");
-            let intakes = intakes(context, "http");
-            let paths = settings.paths.into_iter().map(|(signal, path)| (path, signal)).collect();
-            let service = Arc::new(http::Service { intakes, paths, answers: settings.answers });
-            running.push(Box::pin(http::serve(listener, settings.server, service, context.stop.token())));
+        if let Some((settings, paths)) = self.http {
+            let listener = listen(&settings.endpoint, "otlp", "http")?;
+            let answers = Arc::new(settings.answers);
+            let paths = paths.into_iter().map(|(signal, path)| (path, signal)).collect();
+            let service = http::Service { intakes: intakes(context, "http"), paths, answers: Arc::clone(&answers) };
+            let service = Arc::new(service);
+            let route = move |request, _| {
+                let service = Arc::clone(&service);
+                async move { service.answer(request).await }
+            };
+            let stop = context.stop.token();
+            running.push(Box::pin(crate::shared::http::serve(listener, settings.server, answers, route, stop)));
         }
         Ok(Box::pin(async move { try_join_all(running).await.map(drop) }))
     }
-}
-
-/// The way in of each signal that some pipeline wants.
-type Intakes = BTreeMap<Signal, Intake>;
-
-fn intakes(context: &ReceiverContext, transport: &str) -> Intakes {
-    let wanted = |signal| Some((signal, context.intake(signal, transport)?));
-    Signal::ALL.into_iter().filter_map(wanted).collect()
 }
 
 /// Checks a protobuf payload and keeps the frame it came in, so that it can be forwarded as it is.
