@@ -12,7 +12,7 @@ use transport::server::{RequestBody, ResponseBody, text_response};
 
 use super::batch;
 use crate::shared::Intakes;
-use crate::shared::http::{Answers, Refusal, media_type, only_post, respond, retry_after};
+use crate::shared::http::{Answers, Refusal, media_type, respond, retry_after, unless_post};
 
 /// What answers HTTP requests.
 pub(super) struct Service {
@@ -48,7 +48,7 @@ impl Service {
             let known: Vec<&str> = self.paths.keys().map(String::as_str).collect();
             return text_response(StatusCode::NOT_FOUND, format!("unknown path; known are {}", known.join(", ")));
         };
-        if let Err(response) = only_post(request.method()) {
+        if let Some(response) = unless_post(request.method()) {
             return response;
         }
         let Some(format) = Format::of(request.headers()) else {

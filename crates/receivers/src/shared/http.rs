@@ -8,6 +8,7 @@ use bytes::Bytes;
 use component::{BuildContext, Refused, StartError};
 use config::Section;
 use config::shapes::HttpServer;
+use futures_util::future::{Either, ready};
 use http::header::{ALLOW, CONTENT_ENCODING, ORIGIN, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use tokio_util::sync::CancellationToken;
@@ -118,15 +119,11 @@ where
     let handler = move |request: Request<RequestBody>, connection: Arc<ConnInfo>| {
         let answers = Arc::clone(&answers);
         let origin = request.headers().get(ORIGIN).cloned();
-        let routed = match answers.preflight(&request) {
-            Some(response) => Err(response),
-            None => Ok(route(request, connection)),
-        };
+        let routed = answers
+            .preflight(&request)
+            .map_or_else(|| Either::Left(route(request, connection)), |response| Either::Right(ready(response)));
         async move {
-            let mut response = match routed {
-                Ok(routed) => routed.await,
-                Err(preflight) => preflight,
-            };
+            let mut response = routed.await;
             answers.complete(origin.as_ref(), response.headers_mut());
             response
         }
@@ -135,14 +132,14 @@ where
     Ok(())
 }
 
-/// `405` for everything but a POST.
-pub(crate) fn only_post(method: &Method) -> Result<(), Response<ResponseBody>> {
+/// The answer to everything but a POST: `405`.
+pub(crate) fn unless_post(method: &Method) -> Option<Response<ResponseBody>> {
     if method == Method::POST {
-        return Ok(());
+        return None;
     }
     let mut response = text_response(StatusCode::METHOD_NOT_ALLOWED, "expected a POST request");
     response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
-    Err(response)
+    Some(response)
 }
 
 impl Answers {
