@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use pipeline::{DiskStats, Ledger, Line, Part};
+use pipeline::{DiskStats, Ledger, Line, Part, Place, Seen, Unit};
 use serde::Serialize;
 
 /// The answer of `GET /api/v1/ledger`.
@@ -22,6 +22,25 @@ pub struct LedgerReport {
     pub lines: Vec<LineReport>,
     /// The lines' parts by service, and by metric where the configuration asks for that. They are taken moments later.
     pub parts: Vec<PartReport>,
+    /// What came to sockets before it was accepted, since the process started.
+    pub arrivals: Vec<ArrivalReport>,
+}
+
+/// What one socket of a receiver saw. Over UDP nobody else would tell of a loss.
+#[derive(Clone, Debug, Serialize)]
+pub struct ArrivalReport {
+    /// The receiver's id.
+    pub receiver: String,
+    /// The transport, such as `udp`.
+    pub transport: String,
+    /// The socket's address.
+    pub socket: String,
+    /// `datagrams`, `lines` or `messages`.
+    pub unit: &'static str,
+    /// What reached the receiver.
+    pub received: u64,
+    /// What did not go on, by cause. `kernel_drop` never reached the receiver and is not among the received.
+    pub lost: BTreeMap<&'static str, u64>,
 }
 
 /// A journal on disk.
@@ -109,6 +128,7 @@ impl LedgerReport {
             journal_trouble: ledger.trouble(),
             lines,
             parts: ledger.parts().into_iter().map(PartReport::from).collect(),
+            arrivals: ledger.arrivals().all().into_iter().map(ArrivalReport::from).collect(),
         }
     }
 }
@@ -128,6 +148,19 @@ impl From<Line> for LineReport {
             pending_bytes: line.pending_bytes,
             oldest_pending_unix_ns: line.oldest_pending_unix_ns,
             is_configured: line.is_configured,
+        }
+    }
+}
+
+impl From<(Place, Unit, Seen)> for ArrivalReport {
+    fn from((place, unit, seen): (Place, Unit, Seen)) -> Self {
+        ArrivalReport {
+            receiver: place.receiver,
+            transport: place.transport,
+            socket: place.socket,
+            unit: unit.name(),
+            received: seen.received,
+            lost: seen.lost,
         }
     }
 }

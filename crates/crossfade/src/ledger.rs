@@ -73,6 +73,7 @@ fn text(report: &Value, parts: bool) -> anyhow::Result<String> {
             }
         }
     }
+    text += &arrivals_table(report);
     if parts {
         text += &parts_table(report);
     }
@@ -84,6 +85,26 @@ fn text(report: &Value, parts: bool) -> anyhow::Result<String> {
         _ => "THE LEDGER DOES NOT BALANCE: items are unaccounted for; please report this\n",
     };
     Ok(text + verdict)
+}
+
+/// What came to sockets before it was accepted; nothing where no receiver counts that.
+fn arrivals_table(report: &Value) -> String {
+    let arrivals = report["arrivals"].as_array().map(Vec::as_slice).unwrap_or_default();
+    if arrivals.is_empty() {
+        return String::new();
+    }
+    let mut table = Table::new(4, &["receiver", "transport", "socket", "unit", "received", "lost"]);
+    let mut causes = String::new();
+    for arrival in arrivals {
+        let mut row: Vec<String> =
+            ["receiver", "transport", "socket", "unit"].iter().map(|key| text_of(&arrival[*key])).collect();
+        for (cause, count) in arrival["lost"].as_object().into_iter().flatten() {
+            causes += &format!("{} {} {}: {} lost: {cause}\n", row[0], row[2], row[3], items(count));
+        }
+        row.extend([items(&arrival["received"]), number(sum(&arrival["lost"]))]);
+        table.row(row);
+    }
+    format!("\n{table}{causes}\n")
 }
 
 fn parts_table(report: &Value) -> String {
@@ -131,6 +152,18 @@ mod tests {
         assert!(text.contains("traces    otlp/new     1,234      1,200         4        0       30\n"), "{text}");
         assert!(text.contains("traces otlp/new: 4 rejected: http_400\n"), "{text}");
         assert!(text.ends_with("every item is accounted for: accepted = delivered + rejected + dropped + pending\n"));
+    }
+
+    #[test]
+    fn what_was_lost_before_it_was_accepted_is_named_with_its_socket() {
+        let mut report = report(true);
+        report["arrivals"] = serde_json::json!([{
+            "receiver": "statsd", "transport": "udp", "socket": "127.0.0.1:8125", "unit": "datagrams",
+            "received": 5000, "lost": {"kernel_drop": 12},
+        }]);
+        let text = text(&report, false).unwrap();
+        assert!(text.contains("statsd    udp        127.0.0.1:8125  datagrams     5,000    12\n"), "{text}");
+        assert!(text.contains("statsd 127.0.0.1:8125 datagrams: 12 lost: kernel_drop\n"), "{text}");
     }
 
     #[test]

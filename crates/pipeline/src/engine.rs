@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use component::{
-    BatchLimits, BuiltExporter, BuiltProcessor, ExporterContext, ExtensionContext, Health, Intake, Metrics, Outputs,
-    ReceiverContext, Running, StartError, Stop, Waiting, clock,
+    AllArrivals, BatchLimits, BuiltExporter, BuiltProcessor, ExporterContext, ExtensionContext, Health, Intake,
+    Metrics, Outputs, ReceiverContext, Running, StartError, Stop, Waiting, clock,
 };
 use config::ComponentId;
 use config::shapes::{SendingQueue, Sizer};
@@ -108,7 +108,7 @@ impl Engine {
             .map_err(|cause| EngineError { component: "journal".to_owned(), error: StartError(cause) })?;
         let signals = graph.pipelines.iter().map(|plan| (plan.name.clone(), plan.signal)).collect();
         let mut engine = Engine {
-            ledger: Ledger { journal: journal.clone(), signals },
+            ledger: Ledger { journal: journal.clone(), signals, arrivals: AllArrivals::default() },
             replays: None,
             metrics,
             health: Health::default(),
@@ -147,7 +147,9 @@ impl Engine {
         let builder = Builder { journal, metrics: &metrics, give_up: &give_up, ledger_by: &ledger_by };
         let queues = exporters.iter().map(|(id, built)| (id.clone(), built.delivery.queue.clone())).collect();
         let (chains, plans) = builder.chains(pipelines);
-        let ways_in = WaysIn { journal, metrics: &metrics, chains: &chains, plans: &plans, queues: &queues };
+        let arrivals = self.ledger.arrivals.clone();
+        let ways_in =
+            WaysIn { journal, metrics: &metrics, chains: &chains, plans: &plans, arrivals: &arrivals, queues: &queues };
         let mut targets = BTreeMap::new();
         let mut services = Vec::new();
         for (id, built) in exporters {
@@ -477,6 +479,7 @@ struct WaysIn<'a> {
     metrics: &'a Metrics,
     chains: &'a [Arc<Chain>],
     plans: &'a [Plan],
+    arrivals: &'a AllArrivals,
     queues: &'a BTreeMap<ComponentId, SendingQueue>,
 }
 
@@ -494,7 +497,13 @@ impl WaysIn<'_> {
     }
 
     fn context(&self, id: &ComponentId, stop: Stop) -> ReceiverContext {
-        let mut context = ReceiverContext { intakes: BTreeMap::new(), stop, metrics: self.metrics.clone() };
+        let mut context = ReceiverContext {
+            intakes: BTreeMap::new(),
+            stop,
+            metrics: self.metrics.clone(),
+            id: id.to_string(),
+            arrivals: self.arrivals.clone(),
+        };
         for signal in Signal::ALL {
             let Some(fan_in) = self.fan_in(id, signal) else { continue };
             let (fan_in, metrics, receiver) = (Arc::new(fan_in), self.metrics.clone(), id.to_string());

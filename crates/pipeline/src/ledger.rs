@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use component::AllArrivals;
 use journal::disk::DiskStats;
 use journal::{Book, Bucket, Detail, Journal, LabelBook};
 use otlp::Signal;
@@ -87,6 +88,7 @@ pub(crate) const REPLAY: &str = "replay ";
 pub struct Ledger {
     pub(crate) journal: Journal,
     pub(crate) signals: BTreeMap<String, Signal>,
+    pub(crate) arrivals: AllArrivals,
 }
 
 impl Ledger {
@@ -112,6 +114,11 @@ impl Ledger {
     /// What the storage has done; none in memory.
     pub fn disk(&self) -> Option<DiskStats> {
         self.journal.disk_stats()
+    }
+
+    /// What came to sockets before it was accepted, and what of it was lost, since the process started.
+    pub fn arrivals(&self) -> &AllArrivals {
+        &self.arrivals
     }
 
     /// Why the storage refuses data now.

@@ -34,6 +34,7 @@ mod storage;
 mod telemetry;
 mod trouble;
 
+pub use component::{Place, Seen, Unit};
 pub use engine::{Engine, EngineError, Rest};
 pub use graph::Graph;
 pub use journal::disk::DiskStats;
