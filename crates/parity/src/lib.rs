@@ -1,0 +1,15 @@
+//! Whether two pipelines tell the same story, and where they first differ.
+//!
+//! The comparators take what both sides saw, in any order, and give verdicts about what is sealed: old enough that
+//! nothing more of it can come. The same inputs give the same verdicts: this crate does no I/O and reads no clock.
+
+mod band;
+mod counter;
+mod stats;
+mod thinning;
+mod verdict;
+
+pub use band::{Band, Interval};
+pub use counter::{Count, Counter};
+pub use thinning::loss_interval;
+pub use verdict::{Cause, Demand, Finding, Needs, Percent, Reason, Side, Verdict};
