@@ -105,6 +105,13 @@ pub struct Finding {
     pub since_unix_ns: Option<u64>,
 }
 
+impl Finding {
+    /// The cause and what shows it, in one sentence.
+    pub fn sentence(&self) -> String {
+        format!("{}: {}", self.cause, self.evidence)
+    }
+}
+
 /// What is missing for a verdict.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "needs", rename_all = "snake_case")]
