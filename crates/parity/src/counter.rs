@@ -32,9 +32,20 @@ const WAITING_MAX: usize = 4096;
 /// So many pairs of epochs are open at once; older ones keep only what they said of the factor.
 const EPOCHS_MAX: usize = 4;
 
+/// What a counter counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Of {
+    /// Single events: each of them adds one.
+    #[default]
+    Events,
+    /// An amount that events add to, such as the sum of a histogram: nothing follows from how large it is.
+    Amounts,
+}
+
 /// Compares a counter of one side with that of the other.
 #[derive(Clone, Debug, Default)]
 pub struct Counter {
+    of: Of,
     legacy: Track,
     new: Track,
     /// Constraints by the epochs of the two sides.
@@ -204,6 +215,11 @@ enum Around {
 }
 
 impl Counter {
+    /// A counter of amounts.
+    pub fn of_amounts() -> Counter {
+        Counter { of: Of::Amounts, ..Counter::default() }
+    }
+
     /// Takes a sample of one side in, in any order among those that are not sealed.
     pub fn observe(&mut self, side: Side, count: Count) {
         self.track(side).observe(count);
@@ -325,7 +341,8 @@ impl Counter {
         // new = legacy / factor: the margin is relative to the legacy side. One event that nobody sees is always possible.
         let most = if factors.low > 0.0 { 1.0 / factors.low } else { f64::INFINITY };
         let ratios = Interval { low: 1.0 / factors.high, high: most };
-        let margin_ratio = ratios.distance_max(1.0).max(1.0 / seen.new.max(f64::MIN_POSITIVE));
+        let one_event = if self.of == Of::Events { 1.0 / seen.new.max(f64::MIN_POSITIVE) } else { 0.0 };
+        let margin_ratio = ratios.distance_max(1.0).max(one_event);
         if margin_ratio <= demand.margin_ratio {
             return Verdict::Equivalent { margin_ratio, confidence: 1.0, remark: None };
         }
@@ -343,6 +360,9 @@ impl Counter {
         if let Some(cause) = exact_factor(ratio, seen.slack / seen.legacy.max(1.0)) {
             return self.different(cause);
         }
+        if self.of == Of::Amounts {
+            return self.other_amount(ratio - 1.0, seen.slack / seen.legacy.max(f64::MIN_POSITIVE), demand);
+        }
         let (side, events, kept) = match seen.new <= seen.legacy {
             true => (Side::New, seen.legacy, seen.new),
             false => (Side::Legacy, seen.new, seen.legacy),
@@ -356,6 +376,19 @@ impl Counter {
                 remark: Some(self.finding(cause)),
             },
             false => self.different(cause),
+        }
+    }
+
+    /// Amounts have no chance of loss that could be estimated, only a ratio that is known as closely as the samplers allow.
+    fn other_amount(&self, ratio: f64, error: f64, demand: &Demand) -> Verdict {
+        let finding = self.finding(Cause::Level { ratio });
+        let margin_ratio = ratio.abs() + error;
+        if margin_ratio <= demand.margin_ratio {
+            return Verdict::Equivalent { margin_ratio, confidence: 1.0, remark: Some(finding) };
+        }
+        match ratio.abs() - error > demand.margin_ratio {
+            true => Verdict::Different(finding),
+            false => Verdict::Inconclusive { needs: Needs::Steadiness { margin_ratio } },
         }
     }
 

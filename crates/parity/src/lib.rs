@@ -7,12 +7,14 @@ mod band;
 mod counter;
 mod factor;
 mod gauge;
+mod histogram;
 mod stats;
 mod thinning;
 mod verdict;
 
 pub use band::{Band, Interval};
-pub use counter::{Count, Counter};
+pub use counter::{Count, Counter, Of};
 pub use gauge::{Gauge, Level};
+pub use histogram::{Buckets, Distribution, Histogram};
 pub use thinning::loss_interval;
 pub use verdict::{Cause, Demand, Finding, Needs, Percent, Reason, Side, Verdict};
