@@ -7,7 +7,7 @@
 //! out the corners that matter least, which loosens the band and never tightens it.
 
 /// So many corners each hull keeps.
-const CORNERS_MAX: usize = 48;
+const CORNERS_MAX: usize = 20;
 
 /// An interval, with its ends.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -30,7 +30,7 @@ pub struct Count {
 const WAITING_MAX: usize = 4096;
 
 /// So many pairs of epochs are open at once; older ones keep only what they said of the factor.
-const EPOCHS_MAX: usize = 4;
+const EPOCHS_MAX: usize = 2;
 
 /// What a counter counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -302,7 +302,10 @@ impl Counter {
     }
 
     fn is_broken(&self) -> bool {
-        self.factors().is_none_or(|factors| !factors.contains(1.0)) || self.first_lost().is_some()
+        // One factor is tried, which is far cheaper than to find all that fit.
+        let is_closed_broken = self.closed.factors.is_none_or(|factors| !factors.contains(1.0));
+        let fits = |pair: &Pair| pair.band.is_empty() || pair.band.offsets(1.0).is_some();
+        is_closed_broken || !self.bands.values().all(fits) || self.first_lost().is_some()
     }
 
     /// Where both sides count from the same beginning and an offset remains.
