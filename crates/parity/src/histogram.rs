@@ -6,6 +6,7 @@
 //! compared as brackets: each side says only between which bounds a quantile lies.
 
 use crate::counter::{Count, Counter};
+use crate::members::Form;
 use crate::verdict::{Cause, Demand, Finding, Needs, Percent, Reason, Side, Verdict};
 
 /// So many bounds are compared; of more, they are taken evenly.
@@ -85,9 +86,81 @@ impl Buckets {
     }
 }
 
+/// The histograms of the writers of one side, which add up where their bounds are the same.
+#[derive(Clone, Debug, Default)]
+struct Writers {
+    known: Vec<(u64, Distribution)>,
+    /// What all of them counted, once there are several, or what deltas add up to.
+    total: Option<Distribution>,
+}
+
+/// So many writers of one histogram are told apart.
+const WRITERS_MAX: usize = 64;
+
+impl Writers {
+    fn add(&mut self, writer: u64, form: Form, distribution: Distribution) -> Option<Distribution> {
+        if form == Form::Delta {
+            return self.grow(&distribution, None, &distribution);
+        }
+        let at = self.known.iter().position(|(known, _)| *known == writer);
+        let Some(at) = at else {
+            if self.known.len() >= WRITERS_MAX {
+                return None;
+            }
+            // A second writer turns counts into increases; what it counted before is left out.
+            let first = self.known.first().map(|(_, first)| first.clone());
+            self.known.push((writer, distribution.clone()));
+            return match first {
+                None => Some(distribution),
+                Some(first) => {
+                    self.total.get_or_insert(Distribution { start_unix_ns: 0, ..first });
+                    None
+                }
+            };
+        };
+        let before = std::mem::replace(&mut self.known[at].1, distribution.clone());
+        match self.total {
+            None => Some(distribution),
+            Some(_) => {
+                let is_reset = distribution.count < before.count;
+                self.grow(&distribution, (!is_reset).then_some(&before), &distribution)
+            }
+        }
+    }
+
+    /// Adds an increase to the total.
+    fn grow(&mut self, to: &Distribution, from: Option<&Distribution>, at: &Distribution) -> Option<Distribution> {
+        let nothing =
+            Distribution { count: 0.0, sum: to.sum.map(|_| 0.0), buckets: Buckets::Explicit(Vec::new()), ..to.clone() };
+        let total = self.total.get_or_insert(nothing);
+        let count_of = |of: Option<&Distribution>| of.map_or(0.0, |of| of.count);
+        let sum_of = |of: Option<&Distribution>| of.and_then(|of| of.sum).unwrap_or(0.0);
+        total.count += to.count - count_of(from);
+        total.sum = total.sum.map(|sum| sum + to.sum.unwrap_or(0.0) - sum_of(from));
+        let (mut sums, upper) = (total.buckets.cumulative(), to.buckets.cumulative());
+        let before = from.map(|from| from.buckets.cumulative()).unwrap_or_default();
+        let bounds: Vec<f64> = upper.iter().map(|(bound, _)| *bound).collect();
+        for bound in bounds {
+            if !sums.iter().any(|(known, _)| same(*known, bound)) {
+                let known = up_to(&sums, bound);
+                let position = sums.partition_point(|(known, _)| *known < bound);
+                sums.insert(position, (bound, known));
+            }
+        }
+        for (bound, sum) in &mut sums {
+            *sum += up_to(&upper, *bound) - up_to(&before, *bound);
+        }
+        total.buckets = Buckets::Explicit(sums);
+        total.time_unix_ns = at.time_unix_ns;
+        total.start_unix_ns = 0;
+        Some(total.clone())
+    }
+}
+
 /// Compares a histogram of one side with that of the other.
 #[derive(Clone, Debug, Default)]
 pub struct Histogram {
+    writers: [Writers; 2],
     count: Counter,
     sum: Option<Counter>,
     /// The shared bounds that are compared, chosen when both sides are known.
@@ -98,6 +171,13 @@ pub struct Histogram {
 }
 
 impl Histogram {
+    /// Takes a histogram of one of several writers of a side in.
+    pub fn observe_writer(&mut self, side: Side, writer: u64, form: Form, distribution: Distribution) {
+        if let Some(total) = self.writers[side as usize].add(writer, form, distribution) {
+            self.observe(side, total);
+        }
+    }
+
     /// Takes a histogram of one side in.
     pub fn observe(&mut self, side: Side, distribution: Distribution) {
         let count =
