@@ -130,6 +130,9 @@ pub struct MetricsReport {
     pub left_out_points: u64,
 }
 
+/// A series, what its comparison came to, and when each side had it.
+type Judged<'a> = (&'a Identity, Verdict, [Presence; 2]);
+
 /// So many series of a metric are listed.
 const LISTED_MAX: usize = 20;
 
@@ -319,7 +322,7 @@ impl Metrics {
     /// Seals everything up to the watermark and gives every verdict.
     pub fn close(&mut self, watermark_unix_ns: u64) -> MetricsReport {
         let settings = &self.settings;
-        let mut by_metric: BTreeMap<&str, Vec<(&Identity, Verdict, [Presence; 2])>> = BTreeMap::new();
+        let mut by_metric: BTreeMap<&str, Vec<Judged<'_>>> = BTreeMap::new();
         for (identity, series) in &mut self.series {
             series.seal(watermark_unix_ns, settings);
             let verdict = series.verdict(settings);
@@ -425,12 +428,7 @@ impl Series {
     }
 }
 
-fn metric_verdict(
-    name: &str,
-    series: Vec<(&Identity, Verdict, [Presence; 2])>,
-    names: &Names,
-    watermark_unix_ns: u64,
-) -> MetricVerdict {
+fn metric_verdict(name: &str, series: Vec<Judged<'_>>, names: &Names, watermark_unix_ns: u64) -> MetricVerdict {
     let present = series.iter().map(|(identity, _, presence)| (*identity, presence));
     let sets = compare_sets(present, watermark_unix_ns);
     let mut counts = BTreeMap::new();
