@@ -167,6 +167,12 @@ pub enum MalformedKind {
         /// What it starts with.
         start: u16,
     },
+    /// A struct without a field that it has to have.
+    #[error("no `{field}`, which is required")]
+    Missing {
+        /// The field.
+        field: &'static str,
+    },
     /// A message that is neither call, reply, exception nor oneway.
     #[error("unknown type {number} of a message")]
     UnknownMessage {

@@ -268,6 +268,14 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// The value of a field that a struct has to have, once the struct was read.
+    ///
+    /// # Errors
+    /// There was none.
+    pub fn required<T>(&self, value: Option<T>, field: &'static str) -> Result<T, Malformed> {
+        value.ok_or_else(|| self.fault(MalformedKind::Missing { field }))
+    }
+
     pub(super) fn fault(&self, kind: MalformedKind) -> Malformed {
         Malformed { offset: self.at, kind }
     }
