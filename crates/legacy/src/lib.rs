@@ -5,3 +5,6 @@
 //! its format cannot carry.
 //!
 //! This crate does no I/O and reads no clock; it knows no receiver and no exporter.
+
+pub mod jaeger;
+pub mod thrift;
