@@ -13,7 +13,7 @@ use super::collected::{Collected, TimedPoint, Update};
 use super::event::{self, Attributes, Event, ServiceCheck};
 use super::line::{Head, Line, StatsdType, Tag, Values, parse_fields, split_head};
 use super::malformed::Malformed;
-use super::mapping::{Action, Mapped, MappingCache};
+use super::mapping::{self, Action, Mapped, MappingCache};
 use super::report::PacketReport;
 use super::series::{SeriesBuilder, Shape};
 use super::settings::{Dialect, Settings, Toggle};
@@ -395,9 +395,11 @@ fn shape(settings: &Settings, mapped: Option<&Mapped>, name: &str, statsd_type: 
         StatsdType::Histogram => &settings.histograms,
         StatsdType::Distribution => &settings.distributions,
     };
-    match mapped.and_then(|mapped| mapped.shape.clone()) {
-        Some(shape) => Some(shape),
-        None => observer.shape(name),
+    match (mapped.and_then(|mapped| mapped.shape.clone()), observer) {
+        (Some(shape), _) => Some(shape),
+        (None, Some(observer)) => observer.shape(name),
+        (None, None) if mapped.is_some() => Some(mapping::default_shape()),
+        (None, None) => Some(Shape::Points),
     }
 }
 
