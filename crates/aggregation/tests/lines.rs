@@ -15,7 +15,7 @@ const HISTOGRAMS: &str = "timer_histogram_mapping: [
 #[test]
 fn counters_add_up() {
     check("dialect: auto", "orders:3|c\norders:4|c", "orders sum=7");
-    check("dialect: etsy", "orders:3|c\norders:-4|c", "orders sum=-1");
+    check("dialect: auto", "orders:3|c\norders:-4|c", "orders sum=-1");
     check("dialect: dogstatsd", "orders:+3|c\r\norders:4|c\r\n\n", "orders sum=7");
 }
 

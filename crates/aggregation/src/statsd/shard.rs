@@ -244,6 +244,7 @@ impl Shard {
         let Target::Series { slot, scale, rate } = target else { return Ok(Fate::Dropped) };
         if let Ok(value) = parse_value(values)
             && self.is_counter(slot)
+            && may_be(value, &Shape::Counter, self.settings.dialect)
         {
             if let Cell::Counter(counter) = &mut self.slots.touch(slot, now_ns).cell {
                 counter.add(value.number, scale, rate);
@@ -273,7 +274,9 @@ impl Shard {
         // All or nothing, so that a line that is refused has not counted in part.
         let mut count = 0;
         for value in Values::packed(values).numbers() {
-            value?;
+            if !may_be(value?, &self.slots.series(slot).shape, weighing.dialect) {
+                return Err(Malformed::Value);
+            }
             count += 1;
         }
         if count > 1 && weighing.dialect == Dialect::Etsy {
@@ -371,6 +374,12 @@ fn add_value(cell: &mut Cell, value: Value, weighing: Weighing, now_ns: u64) -> 
         Cell::Set(_) => {}
     }
     0
+}
+
+/// To Etsy's, only a gauge has a sign.
+#[inline]
+fn may_be(value: Value, shape: &Shape, dialect: Dialect) -> bool {
+    value.sign == Sign::Absent || dialect != Dialect::Etsy || *shape == Shape::Gauge
 }
 
 fn scaled(value: Value, scale: f64) -> f64 {
