@@ -33,11 +33,11 @@ fn packets(tags: usize, statsd_type: &str) -> Vec<Vec<u8>> {
     fastrand::Rng::with_seed(1).shuffle(&mut order);
     let line = |out: &mut String, series: usize| {
         let _ = write!(out, "http.server.requests.route{}:{}|{statsd_type}", series % 1_000, series % 97 + 1);
-        for tag in 0..tags {
-            let start = if tag == 0 { "|#" } else { "," };
-            let _ = match tag {
+        for (place, tag) in TAGS.iter().enumerate().take(tags) {
+            let start = if place == 0 { "|#" } else { "," };
+            let _ = match place {
                 0 => write!(out, "{start}host:web-{}", series / 1_000),
-                _ => write!(out, "{start}{}", TAGS[tag]),
+                _ => write!(out, "{start}{tag}"),
             };
         }
         // Without tags, the name alone tells series apart.
