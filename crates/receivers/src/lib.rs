@@ -12,9 +12,11 @@
 mod otlp;
 mod prometheus;
 mod shared;
+mod statsd;
 
 /// Makes every receiver of this crate known.
 pub fn register(registry: &mut component::Registry) {
     registry.receivers.push(otlp::FACTORY);
     registry.receivers.push(prometheus::FACTORY);
+    registry.receivers.push(statsd::FACTORY);
 }
