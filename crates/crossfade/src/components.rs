@@ -31,7 +31,6 @@ const UNBUILT: [(&str, &[&str]); 5] = [
             "opencensus",
             "prometheusremotewrite",
             "prometheus_remote_write",
-            "statsd",
             "syslog",
             "zipkin",
         ],
