@@ -1,0 +1,5 @@
+//! Log formats against golden files, their inverses, and mutations of valid inputs from a fixed seed.
+#![allow(missing_docs, clippy::unwrap_used, clippy::print_stderr)]
+
+mod loki;
+mod support;
