@@ -28,7 +28,6 @@ const UNBUILT: [(&str, &[&str]); 5] = [
             "influxdb",
             "jaeger",
             "kafka",
-            "loki",
             "opencensus",
             "prometheusremotewrite",
             "prometheus_remote_write",

@@ -9,6 +9,7 @@
 //! assert!(registry.receiver("otlp").is_some());
 //! ```
 
+mod loki;
 mod otlp;
 mod prometheus;
 mod shared;
@@ -17,4 +18,5 @@ mod shared;
 pub fn register(registry: &mut component::Registry) {
     registry.receivers.push(otlp::FACTORY);
     registry.receivers.push(prometheus::FACTORY);
+    registry.receivers.push(loki::FACTORY);
 }
