@@ -6,4 +6,5 @@
 //!
 //! This crate does no I/O and reads no clock; it knows no receiver and no exporter.
 
+pub mod fluent;
 pub mod loki;

@@ -22,6 +22,9 @@ const PROTOBUF: (HeaderName, &str) = (CONTENT_TYPE, "application/x-protobuf");
 const JSON: (HeaderName, &str) = (CONTENT_TYPE, "application/json; charset=utf-8");
 const PUSH: &str = "/loki/api/v1/push";
 
+/// Body, labels and time of a record.
+type Record = (String, Vec<(String, String)>, u64);
+
 struct Server {
     started: Started,
     grpc: GrpcClient,
@@ -56,8 +59,7 @@ impl Server {
         self.grpc.call(path, message, &HeaderMap::new(), Some(Duration::from_secs(20))).await
     }
 
-    /// Body, labels and time of each record.
-    fn records(&self) -> Vec<(String, Vec<(String, String)>, u64)> {
+    fn records(&self) -> Vec<Record> {
         let mut records = Vec::new();
         for batch in self.started.kept.batches() {
             for block in batch.logs().unwrap().resource_logs() {
@@ -79,7 +81,7 @@ fn push() -> legacy::loki::Push<'static> {
     push
 }
 
-fn expected() -> (String, Vec<(String, String)>, u64) {
+fn expected() -> Record {
     ("order 7 shipped".into(), vec![("app".into(), "shop".into())], 1_700_000_000_000_000_000)
 }
 
