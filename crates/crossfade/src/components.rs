@@ -21,8 +21,6 @@ const UNBUILT: [(&str, &[&str]); 5] = [
             "carbon",
             "filelog",
             "file_log",
-            "fluentforward",
-            "fluent_forward",
             "hostmetrics",
             "host_metrics",
             "influxdb",

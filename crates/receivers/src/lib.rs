@@ -9,6 +9,7 @@
 //! assert!(registry.receiver("otlp").is_some());
 //! ```
 
+mod fluentforward;
 mod loki;
 mod otlp;
 mod prometheus;
@@ -19,4 +20,5 @@ pub fn register(registry: &mut component::Registry) {
     registry.receivers.push(otlp::FACTORY);
     registry.receivers.push(prometheus::FACTORY);
     registry.receivers.push(loki::FACTORY);
+    registry.receivers.push(fluentforward::FACTORY);
 }

@@ -25,9 +25,11 @@ pub struct Ping {
 /// The first message of a server that wants to know who sends. `auth` is the salt for the digest of a password, and
 /// empty where no user is asked for.
 pub fn helo(nonce: &[u8], auth: &[u8]) -> Vec<u8> {
+    // As Fluentd writes them: clients know nothing else.
+    let auth = if auth.is_empty() { "".into() } else { ValueRef::Binary(auth) };
     let options = vec![
         ("nonce".into(), ValueRef::Binary(nonce)),
-        ("auth".into(), ValueRef::Binary(auth)),
+        ("auth".into(), auth),
         ("keepalive".into(), ValueRef::Boolean(true)),
     ];
     written(&ValueRef::Array(vec!["HELO".into(), ValueRef::Map(options)]))

@@ -216,7 +216,7 @@ fn an_ack_repeats_the_chunk() {
 
 #[test]
 fn the_handshake_is_that_of_the_specification() {
-    assert_eq!(handshake::helo(b"n1", b""), b"\x92\xa4HELO\x83\xa5nonce\xc4\x02n1\xa4auth\xc4\x00\xa9keepalive\xc3");
+    assert_eq!(handshake::helo(b"n1", b""), b"\x92\xa4HELO\x83\xa5nonce\xc4\x02n1\xa4auth\xa0\xa9keepalive\xc3");
     let ping = handshake::read_ping(b"\x96\xa4PING\xa4host\xc4\x02s1\xa4abcd\xa4user\xa0").unwrap();
     assert_eq!((ping.hostname.as_slice(), ping.shared_key_salt.as_slice()), (&b"host"[..], &b"s1"[..]));
     assert_eq!((ping.username.as_slice(), ping.password_digest.as_slice()), (&b"user"[..], &b""[..]));

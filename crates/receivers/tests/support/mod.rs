@@ -41,6 +41,10 @@ impl Kept {
         self.0.lock().refuse = Some(refused);
     }
 
+    pub fn take_again(&self) {
+        self.0.lock().refuse = None;
+    }
+
     pub fn batches(&self) -> Vec<Batch> {
         self.0.lock().batches.clone()
     }
@@ -56,6 +60,12 @@ pub struct Started {
     pub metrics: Metrics,
     pub arrivals: AllArrivals,
     stop: Stop,
+}
+
+impl Started {
+    pub fn stop(&self) {
+        self.stop.request();
+    }
 }
 
 impl Drop for Started {
