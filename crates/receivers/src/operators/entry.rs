@@ -117,6 +117,8 @@ pub(crate) struct Entry {
     pub(crate) span_id: Option<SpanId>,
     pub(crate) flags: u32,
     pub(crate) scope_name: String,
+    /// Where its source has it. Nothing of it leaves; see [`super::Operators::oldest_held`].
+    pub(crate) mark: u64,
 }
 
 impl Entry {

@@ -3,7 +3,8 @@
 //! They are the operators of the Collector's log library, under the same names. A chain of them ([`Operators`]) takes one
 //! record at a time and gives those that are done. It does no I/O and reads no clock. What `recombine` and `container`
 //! hold back lives in the chain: a receiver has one chain for each source, and before it tells its sender, or itself,
-//! that something was taken, it asks whether the chain holds something ([`Operators::is_holding`]).
+//! that something was taken, it asks what the chain holds back ([`Operators::is_holding`],
+//! [`Operators::oldest_held`]).
 
 mod container;
 mod encode;
@@ -200,6 +201,11 @@ impl Operators {
     /// Whether some record is held back, so that its source must be able to give it again.
     pub(crate) fn is_holding(&self) -> bool {
         self.held.iter().any(|held| !held.is_empty())
+    }
+
+    /// The least mark of a record that is held back: from there on the source must be able to give its records again.
+    pub(crate) fn oldest_held(&self) -> Option<u64> {
+        self.held.iter().filter_map(Held::oldest).min()
     }
 
     /// What went wrong since this was asked last.

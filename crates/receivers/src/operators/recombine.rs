@@ -113,12 +113,19 @@ struct Group {
     records: usize,
     is_matched: bool,
     since_unix_ns: u64,
+    /// Of its first record.
+    mark: u64,
 }
 
 impl Held {
     /// Whether nothing is held back.
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// The least mark of a record that is held back.
+    pub(super) fn oldest(&self) -> Option<u64> {
+        self.0.values().map(|group| group.mark).min()
     }
 
     /// Takes a record; those that are whole are appended to `out`.
@@ -165,7 +172,8 @@ impl Held {
                 }
             }
             None => {
-                let group = Group { entry, text, records: 1, is_matched: is_match, since_unix_ns: now };
+                let mark = entry.mark;
+                let group = Group { entry, text, records: 1, is_matched: is_match, since_unix_ns: now, mark };
                 self.0.insert(source.to_owned(), group);
             }
         }
