@@ -11,6 +11,8 @@
 
 mod fluentforward;
 mod loki;
+#[allow(dead_code, unused_imports, reason = "the receivers of logs that come next use it")]
+mod operators;
 mod otlp;
 mod prometheus;
 mod shared;
