@@ -8,3 +8,4 @@
 
 pub mod fluent;
 pub mod loki;
+pub mod syslog;

@@ -4,3 +4,4 @@
 mod fluent;
 mod loki;
 mod support;
+mod syslog;
