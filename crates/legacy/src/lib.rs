@@ -6,5 +6,8 @@
 //!
 //! This crate does no I/O and reads no clock; it knows no receiver and no exporter.
 
+pub mod fluent;
 pub mod jaeger;
+pub mod loki;
+pub mod syslog;
 pub mod thrift;

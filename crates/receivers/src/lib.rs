@@ -9,7 +9,11 @@
 //! assert!(registry.receiver("otlp").is_some());
 //! ```
 
+mod fluentforward;
 mod jaeger;
+mod loki;
+#[allow(dead_code, unused_imports, reason = "the receivers of logs that come next use it")]
+mod operators;
 mod otlp;
 mod prometheus;
 mod shared;
@@ -21,4 +25,6 @@ pub fn register(registry: &mut component::Registry) {
     registry.receivers.push(otlp::FACTORY);
     registry.receivers.push(prometheus::FACTORY);
     registry.receivers.push(statsd::FACTORY);
+    registry.receivers.push(loki::FACTORY);
+    registry.receivers.push(fluentforward::FACTORY);
 }
