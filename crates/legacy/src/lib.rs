@@ -8,3 +8,4 @@
 
 pub mod jaeger;
 pub mod thrift;
+pub mod zipkin;
