@@ -38,7 +38,8 @@ impl Event {
     }
 
     fn new(name: String, mut attributes: Object) -> Option<Event> {
-        let dropped = attributes.get(DROPPED_ATTRIBUTES).and_then(Value::as_u64).and_then(|count| count.try_into().ok());
+        let dropped =
+            attributes.get(DROPPED_ATTRIBUTES).and_then(Value::as_u64).and_then(|count| count.try_into().ok());
         if dropped.is_some() {
             attributes.remove(DROPPED_ATTRIBUTES);
         }
@@ -94,7 +95,13 @@ impl Link {
             Some((&rest[..at], attributes))
         });
         let (trace_state, attributes) = found?;
-        Some(Link { trace_id, span_id, trace_state: trace_state.to_owned(), attributes, dropped: dropped.parse().ok()? })
+        Some(Link {
+            trace_id,
+            span_id,
+            trace_state: trace_state.to_owned(),
+            attributes,
+            dropped: dropped.parse().ok()?,
+        })
     }
 }
 
@@ -200,7 +207,9 @@ mod tests {
 
     #[test]
     fn an_annotation_that_only_looks_like_one_is_a_name() {
-        for text in ["\"", "\"a\"", "\"a\":", "\"a\": 3", "{", "{\"a\": 1}", "{\"a\":{},\"b\":{}}", "a|b|c", "a|{}|x", "||"] {
+        for text in
+            ["\"", "\"a\"", "\"a\":", "\"a\": 3", "{", "{\"a\": 1}", "{\"a\":{},\"b\":{}}", "a|b|c", "a|{}|x", "||"]
+        {
             check(text, text, "{}", 0);
         }
         let deep = format!("\"deep\": {{\"a\": {}{}}}", "[".repeat(40), "]".repeat(40));

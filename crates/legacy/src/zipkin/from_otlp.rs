@@ -6,8 +6,8 @@ use otlp::view::{KeyValues, ResourceView, ScopeView, SpanView, StatusView};
 use otlp::{Batch, SpanKind, StatusCode};
 
 use super::events::{write_event, write_link};
-use super::{Writer, keys};
 use super::model::{Annotation, Endpoint, Kind, Span, Tags, Value, take};
+use super::{Writer, keys};
 
 /// Writes the spans that have ids, and counts the others.
 pub(super) fn write_spans(batch: &Batch, service_default: &str, writer: &mut Writer) {

@@ -135,7 +135,8 @@ mod tests {
     #[test]
     fn what_belongs_to_a_span_is_not_of_the_resource() {
         assert!(is_of_resource("k8s.pod.name") && is_of_resource("k8s.cluster.name"));
-        for key in ["http.method", "service", "k8s.", "k8s.pod", "faas.trigger", "aws.s3.bucket", "k8s.pod.labels.app"] {
+        for key in ["http.method", "service", "k8s.", "k8s.pod", "faas.trigger", "aws.s3.bucket", "k8s.pod.labels.app"]
+        {
             assert!(!is_of_resource(key), "{key}");
         }
     }

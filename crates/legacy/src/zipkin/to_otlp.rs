@@ -189,9 +189,15 @@ fn write_tags(tags: &Tags, string_tags: StringTags, out: &mut AttributesWriter<'
     for (key, value) in tags {
         match value {
             Value::Text(text) => write_text(key, text, string_tags, out),
-            Value::Bool(value) => drop(out.bool(key, *value)),
-            Value::Int(value) => drop(out.int(key, *value)),
-            Value::Double(value) => drop(out.double(key, *value)),
+            Value::Bool(value) => {
+                out.bool(key, *value);
+            }
+            Value::Int(value) => {
+                out.int(key, *value);
+            }
+            Value::Double(value) => {
+                out.double(key, *value);
+            }
         }
     }
 }

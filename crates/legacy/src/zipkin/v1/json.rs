@@ -60,11 +60,8 @@ impl JsonSpan {
             value: one.value.unwrap_or_default(),
             host: host(one.endpoint),
         };
-        let binary = |one: JsonBinaryAnnotation| BinaryAnnotation {
-            key: one.key,
-            value: one.value.0,
-            host: host(one.endpoint),
-        };
+        let binary =
+            |one: JsonBinaryAnnotation| BinaryAnnotation { key: one.key, value: one.value.0, host: host(one.endpoint) };
         SpanV1 {
             trace_id: self.trace_id.0,
             id: self.id.0,

@@ -70,9 +70,10 @@ impl SpanV1 {
         let own_times = [self.timestamp_us, self.duration_us];
         let everything = self.annotations.iter().map(|one| one.timestamp_us);
         let outermost = (everything.clone().min(), everything.max());
-        for annotation in self.annotations {
-            sides.add(annotation);
-        }
+        // Which host a side is on has to be known before what hosts say is given to sides.
+        let (core_ones, others): (Vec<_>, Vec<_>) =
+            self.annotations.into_iter().partition(|one| core(&one.value).is_some());
+        core_ones.into_iter().chain(others).for_each(|annotation| sides.add(annotation));
         for binary in self.binary_annotations {
             sides.add_binary(binary);
         }
