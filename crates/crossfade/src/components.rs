@@ -26,7 +26,6 @@ const UNBUILT: [(&str, &[&str]); 5] = [
             "hostmetrics",
             "host_metrics",
             "influxdb",
-            "jaeger",
             "kafka",
             "loki",
             "opencensus",

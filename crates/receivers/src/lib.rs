@@ -9,12 +9,14 @@
 //! assert!(registry.receiver("otlp").is_some());
 //! ```
 
+mod jaeger;
 mod otlp;
 mod prometheus;
 mod shared;
 
 /// Makes every receiver of this crate known.
 pub fn register(registry: &mut component::Registry) {
+    registry.receivers.push(jaeger::FACTORY);
     registry.receivers.push(otlp::FACTORY);
     registry.receivers.push(prometheus::FACTORY);
 }

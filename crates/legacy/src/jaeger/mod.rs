@@ -23,7 +23,8 @@
 //! # What is lost from OTLP to Jaeger and back
 //!
 //! - The kind "internal" has no tag and comes back as "unspecified".
-//! - Links lose their attributes, trace state and flags, and come back with `opentracing.ref_type`.
+//! - Links lose their attributes, trace state and flags, and come back with `opentracing.ref_type`. Of a span without a
+//!   parent, the first link into its own trace is the parent; one that leads to the parent comes first.
 //! - Arrays, maps and no value become text; arrays and maps are JSON.
 //! - Of an event that has a name and an attribute `event`, the attribute is kept, and comes back as the name.
 //! - A resource without `service.name` comes back with `unknown_service`.

@@ -78,7 +78,6 @@ impl Refusal {
     }
 
     /// As plain text.
-    #[expect(dead_code, reason = "the receivers that come next answer so")]
     pub(crate) fn into_text(self) -> Response<ResponseBody> {
         let mut response = text_response(self.status, self.message);
         if let Some(after) = self.retry_after {
