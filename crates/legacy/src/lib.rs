@@ -11,3 +11,4 @@ pub mod jaeger;
 pub mod loki;
 pub mod syslog;
 pub mod thrift;
+pub mod zipkin;
