@@ -5,3 +5,7 @@
 //! its format cannot carry.
 //!
 //! This crate does no I/O and reads no clock; it knows no receiver and no exporter.
+
+pub mod carbon;
+pub mod influx;
+pub mod lines;
