@@ -24,6 +24,7 @@
 //! # let _ = (Nothing, Metrics::default());
 //! ```
 
+mod arrivals;
 mod authentication;
 pub mod clock;
 mod connector;
@@ -37,6 +38,7 @@ mod receiver;
 mod registry;
 mod stop;
 
+pub use arrivals::{AllArrivals, Arrivals, Place, Seen, Unit};
 pub use authentication::{Authentication, Authenticators, Listing};
 pub use connector::{Connector, Outputs};
 pub use exporter::{

@@ -6,6 +6,7 @@ use std::pin::Pin;
 
 use otlp::Signal;
 
+use crate::arrivals::{AllArrivals, Arrivals, Place};
 use crate::intake::Intake;
 use crate::metrics::Metrics;
 use crate::stop::Stop;
@@ -42,6 +43,10 @@ pub struct ReceiverContext {
     pub stop: Stop,
     /// For metrics of its own.
     pub metrics: Metrics,
+    /// The receiver's id.
+    pub id: String,
+    /// What came to every receiver of the process.
+    pub arrivals: AllArrivals,
 }
 
 impl ReceiverContext {
@@ -49,5 +54,11 @@ impl ReceiverContext {
     /// the counters: `grpc`, `http`, `udp`.
     pub fn intake(&self, signal: Signal, transport: &str) -> Option<Intake> {
         self.intakes.get(&signal).map(|make| make(transport))
+    }
+
+    /// Counts what comes to one socket and is lost before it is accepted.
+    pub fn arrivals(&self, transport: &str, socket: &str) -> Arrivals {
+        let (receiver, transport, socket) = (self.id.clone(), transport.to_owned(), socket.to_owned());
+        self.arrivals.at(Place { receiver, transport, socket })
     }
 }

@@ -1,12 +1,15 @@
 //! The ledger: what became of every item, for each pipeline and exporter.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use component::AllArrivals;
 use journal::disk::DiskStats;
 use journal::{Book, Bucket, Detail, Journal, LabelBook};
 use otlp::Signal;
 
 use crate::delivery::bucket;
+use crate::totals::{Totals, TotalsGroup};
 
 /// One line of the ledger, taken with all others at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,6 +90,8 @@ pub(crate) const REPLAY: &str = "replay ";
 pub struct Ledger {
     pub(crate) journal: Journal,
     pub(crate) signals: BTreeMap<String, Signal>,
+    pub(crate) arrivals: AllArrivals,
+    pub(crate) totals: Arc<Totals>,
 }
 
 impl Ledger {
@@ -112,6 +117,16 @@ impl Ledger {
     /// What the storage has done; none in memory.
     pub fn disk(&self) -> Option<DiskStats> {
         self.journal.disk_stats()
+    }
+
+    /// What came to sockets before it was accepted, and what of it was lost, since the process started.
+    pub fn arrivals(&self) -> &AllArrivals {
+        &self.arrivals
+    }
+
+    /// What the metrics of `ledger.totals` add up to at each receiver, since the process started.
+    pub fn totals(&self) -> Vec<TotalsGroup> {
+        self.totals.groups()
     }
 
     /// Why the storage refuses data now.

@@ -32,8 +32,10 @@ mod selection;
 mod service;
 mod storage;
 mod telemetry;
+mod totals;
 mod trouble;
 
+pub use component::{Place, Seen, Unit};
 pub use engine::{Engine, EngineError, Rest};
 pub use graph::Graph;
 pub use journal::disk::DiskStats;
@@ -42,3 +44,4 @@ pub use replay::{ReplayError, ReplayMode, ReplayRequest, ReplaySource, ReplaySta
 pub use selection::{Selection, SelectionError};
 pub use service::{LogEncoding, Serving, TelemetrySettings};
 pub use telemetry::{CounterSuffix, render};
+pub use totals::{Total, TotalsGroup};

@@ -123,6 +123,7 @@ pub(crate) fn observe(metrics: &Metrics, ledger: Ledger) {
             to.put(names::RSS, &[], process.rss_bytes);
         }
         put_ledger(to, &ledger);
+        ledger.arrivals().observe(to);
     });
 }
 

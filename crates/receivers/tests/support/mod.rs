@@ -5,8 +5,8 @@
 use std::sync::Arc;
 
 use component::{
-    Accept, Accepting, Authenticators, BuildContext, Intake, IntakeMaker, Metrics, ReceiverContext, Refused, Registry,
-    Stop,
+    Accept, Accepting, AllArrivals, Authenticators, BuildContext, Intake, IntakeMaker, Metrics, ReceiverContext,
+    Refused, Registry, Stop,
 };
 use config::{ComponentId, Diagnostics, Section, TestEnvironment};
 use otlp::{Batch, Signal};
@@ -54,6 +54,7 @@ impl Kept {
 pub struct Started {
     pub kept: Kept,
     pub metrics: Metrics,
+    pub arrivals: AllArrivals,
     stop: Stop,
 }
 
@@ -87,10 +88,17 @@ pub async fn start_beside(authenticators: &Authenticators, id: &str, yaml: &str,
         Box::new(move |_| Intake::new(Arc::new(kept.clone()), Default::default(), Default::default()))
     };
     let intakes = signals.iter().map(|signal| (*signal, maker(signal))).collect();
-    let context = ReceiverContext { intakes, stop: stop.child(), metrics: metrics.clone() };
+    let arrivals = AllArrivals::default();
+    let context = ReceiverContext {
+        intakes,
+        stop: stop.child(),
+        metrics: metrics.clone(),
+        id: id.to_string(),
+        arrivals: arrivals.clone(),
+    };
     let running = receiver.start(context).await.unwrap_or_else(|error| panic!("{error}"));
     tokio::spawn(running);
-    Started { kept, metrics, stop }
+    Started { kept, metrics, arrivals, stop }
 }
 
 /// What `check` would say of a configuration.
