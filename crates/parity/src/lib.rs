@@ -4,8 +4,10 @@
 //! nothing more of it can come. The same inputs give the same verdicts: this crate does no I/O and reads no clock.
 
 mod band;
+mod comparator;
 mod counter;
 mod factor;
+mod failures;
 mod gauge;
 mod histogram;
 mod logs;
@@ -19,7 +21,9 @@ mod traces;
 mod verdict;
 
 pub use band::{Band, Interval};
+pub use comparator::{CollisionReport, Comparator, Part, Report, Settings, Subject};
 pub use counter::{Count, Counter, Of};
+pub use failures::{Explanation, Failure};
 pub use gauge::{Gauge, Level};
 pub use histogram::{Buckets, Distribution, Histogram};
 pub use logs::{LogSettings, Logs, StreamVerdict};

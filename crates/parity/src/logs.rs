@@ -157,6 +157,11 @@ impl Logs {
         xxh3_64(&[body, attributes, time, severity].map(u64::to_le_bytes).concat())
     }
 
+    /// Records of streams beyond the bound.
+    pub fn left_out_records(&self) -> u64 {
+        self.left_out_records
+    }
+
     /// The newest time up to which nothing more is expected of either side.
     pub fn watermark(&self) -> u64 {
         let [legacy, new] = self.newest_unix_ns;

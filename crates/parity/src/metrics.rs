@@ -79,6 +79,8 @@ struct Series {
     members: [Members; 2],
     presence: [Presence; 2],
     mixed_kinds: bool,
+    /// Whether a side sends deltas.
+    deltas: [bool; 2],
 }
 
 /// Compares the metrics of two sides.
@@ -191,6 +193,7 @@ impl Metrics {
         let value = value.as_double() * place.metric.scale;
         let (start_unix_ns, time_unix_ns) = (point.start_time_unix_nano(), point.time_unix_nano());
         let Some((series, writer)) = self.series(place, point.attributes(), time_unix_ns) else { return };
+        series.deltas[place.side as usize] |= form == Form::Delta;
         match &mut series.comparing {
             Comparing::Counter(counter) => {
                 let count = Count { time_unix_ns, start_unix_ns, value };
@@ -378,7 +381,13 @@ impl Series {
             MetricKind::Summary => Comparing::Summary(Box::default()),
             MetricKind::Gauge | MetricKind::NonMonotonicSum | MetricKind::Unknown => Comparing::Gauge(Gauge::default()),
         };
-        Series { comparing, members: Default::default(), presence: Default::default(), mixed_kinds: false }
+        Series {
+            comparing,
+            members: Default::default(),
+            presence: Default::default(),
+            mixed_kinds: false,
+            deltas: [false; 2],
+        }
     }
 
     /// Where several writers add up, a side trails itself by up to an interval of theirs.
@@ -414,7 +423,7 @@ impl Series {
         }
         let demand = self.demand(settings);
         match &self.comparing {
-            Comparing::Counter(counter) => counter.verdict(&demand),
+            Comparing::Counter(counter) => self.named(counter.verdict(&demand)),
             Comparing::Gauge(gauge) => gauge.verdict(&demand),
             Comparing::Histogram(histogram) => histogram.verdict(&demand),
             Comparing::Summary(_) if self.members.iter().any(Members::are_several) => {
@@ -424,6 +433,23 @@ impl Series {
                 let quantiles = summary.quantiles.iter().map(|(_, gauge)| gauge.verdict(&demand));
                 worst(std::iter::once(summary.count.verdict(&demand)).chain(quantiles))
             }
+        }
+    }
+}
+
+impl Series {
+    /// A loss on a side that sends deltas is one of deltas.
+    fn named(&self, verdict: Verdict) -> Verdict {
+        match verdict {
+            Verdict::Different(Finding {
+                cause: Cause::Loss { side, ratio_low, ratio_high },
+                evidence,
+                since_unix_ns,
+            }) if self.deltas[side as usize] => {
+                let cause = Cause::DeltasLost { side, ratio_low, ratio_high };
+                Verdict::Different(Finding { cause, evidence, since_unix_ns })
+            }
+            verdict => verdict,
         }
     }
 }

@@ -200,6 +200,15 @@ pub enum Cause {
         /// The upper end.
         ratio_high: f64,
     },
+    /// Deltas did not arrive on one side.
+    DeltasLost {
+        /// On which side.
+        side: Side,
+        /// The share that is missing, between these.
+        ratio_low: f64,
+        /// The upper end.
+        ratio_high: f64,
+    },
     /// One side counts a whole multiple of the other.
     Duplicated {
         /// Which.
@@ -318,6 +327,9 @@ impl fmt::Display for Cause {
         match self {
             Cause::Loss { side, ratio_low, ratio_high } => {
                 write!(f, "the {side} side misses {} to {}", Percent(*ratio_low), Percent(*ratio_high))
+            }
+            Cause::DeltasLost { side, ratio_low, ratio_high } => {
+                write!(f, "deltas are lost on the {side} side: {} to {}", Percent(*ratio_low), Percent(*ratio_high))
             }
             Cause::Duplicated { side, times } => write!(f, "the {side} side counts each event {times} times"),
             Cause::UnitChanged { factor } => write!(f, "the new side is {factor} times the legacy one: another unit"),
