@@ -13,6 +13,7 @@ mod common;
 mod debug;
 mod file;
 mod forward;
+mod jaeger;
 mod otlp;
 mod otlphttp;
 mod prometheus;
@@ -22,6 +23,7 @@ mod prometheusremotewrite;
 pub fn register(registry: &mut component::Registry) {
     registry.exporters.push(debug::FACTORY);
     registry.exporters.push(file::FACTORY);
+    registry.exporters.push(jaeger::FACTORY);
     registry.exporters.push(otlp::FACTORY);
     registry.exporters.push(otlphttp::FACTORY);
     registry.exporters.push(prometheus::FACTORY);
