@@ -57,17 +57,7 @@ const UNBUILT: [(&str, &[&str]); 5] = [
     ),
     (
         "exporter",
-        &[
-            "clickhouse",
-            "elasticsearch",
-            "jaeger",
-            "kafka",
-            "loadbalancing",
-            "load_balancing",
-            "loki",
-            "opencensus",
-            "zipkin",
-        ],
+        &["clickhouse", "elasticsearch", "kafka", "loadbalancing", "load_balancing", "loki", "opencensus", "zipkin"],
     ),
     (
         "connector",

@@ -15,6 +15,7 @@ mod debug;
 mod file;
 mod forward;
 mod influxdb;
+mod jaeger;
 mod lines;
 mod otlp;
 mod otlphttp;
@@ -28,6 +29,7 @@ pub fn register(registry: &mut component::Registry) {
     registry.exporters.push(debug::FACTORY);
     registry.exporters.push(file::FACTORY);
     registry.exporters.push(influxdb::FACTORY);
+    registry.exporters.push(jaeger::FACTORY);
     registry.exporters.push(otlp::FACTORY);
     registry.exporters.push(otlphttp::FACTORY);
     registry.exporters.push(prometheus::FACTORY);
