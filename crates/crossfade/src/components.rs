@@ -33,7 +33,6 @@ const UNBUILT: [(&str, &[&str]); 5] = [
             "prometheus_remote_write",
             "statsd",
             "syslog",
-            "zipkin",
         ],
     ),
     (
@@ -61,17 +60,7 @@ const UNBUILT: [(&str, &[&str]); 5] = [
     ),
     (
         "exporter",
-        &[
-            "clickhouse",
-            "elasticsearch",
-            "jaeger",
-            "kafka",
-            "loadbalancing",
-            "load_balancing",
-            "loki",
-            "opencensus",
-            "zipkin",
-        ],
+        &["clickhouse", "elasticsearch", "jaeger", "kafka", "loadbalancing", "load_balancing", "loki", "opencensus"],
     ),
     (
         "connector",

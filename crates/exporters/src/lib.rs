@@ -17,6 +17,7 @@ mod otlp;
 mod otlphttp;
 mod prometheus;
 mod prometheusremotewrite;
+mod zipkin;
 
 /// Makes every exporter of this crate known.
 pub fn register(registry: &mut component::Registry) {
@@ -26,5 +27,6 @@ pub fn register(registry: &mut component::Registry) {
     registry.exporters.push(otlphttp::FACTORY);
     registry.exporters.push(prometheus::FACTORY);
     registry.exporters.push(prometheusremotewrite::FACTORY);
+    registry.exporters.push(zipkin::FACTORY);
     registry.connectors.push(forward::FACTORY);
 }

@@ -13,10 +13,12 @@ mod jaeger;
 mod otlp;
 mod prometheus;
 mod shared;
+mod zipkin;
 
 /// Makes every receiver of this crate known.
 pub fn register(registry: &mut component::Registry) {
     registry.receivers.push(jaeger::FACTORY);
     registry.receivers.push(otlp::FACTORY);
     registry.receivers.push(prometheus::FACTORY);
+    registry.receivers.push(zipkin::FACTORY);
 }
