@@ -29,7 +29,6 @@ const UNBUILT: [(&str, &[&str]); 5] = [
             "prometheusremotewrite",
             "prometheus_remote_write",
             "syslog",
-            "zipkin",
         ],
     ),
     (
@@ -58,6 +57,7 @@ const UNBUILT: [(&str, &[&str]); 5] = [
     (
         "exporter",
         &["clickhouse", "elasticsearch", "kafka", "loadbalancing", "load_balancing", "loki", "opencensus", "zipkin"],
+        &["clickhouse", "elasticsearch", "jaeger", "kafka", "loadbalancing", "load_balancing", "loki", "opencensus"],
     ),
     (
         "connector",

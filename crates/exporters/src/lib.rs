@@ -22,6 +22,7 @@ mod otlphttp;
 mod prometheus;
 mod prometheusremotewrite;
 mod statsd;
+mod zipkin;
 
 /// Makes every exporter of this crate known.
 pub fn register(registry: &mut component::Registry) {
@@ -35,5 +36,6 @@ pub fn register(registry: &mut component::Registry) {
     registry.exporters.push(prometheus::FACTORY);
     registry.exporters.push(prometheusremotewrite::FACTORY);
     registry.exporters.push(statsd::FACTORY);
+    registry.exporters.push(zipkin::FACTORY);
     registry.connectors.push(forward::FACTORY);
 }

@@ -18,6 +18,7 @@ mod otlp;
 mod prometheus;
 mod shared;
 mod statsd;
+mod zipkin;
 
 /// Makes every receiver of this crate known.
 pub fn register(registry: &mut component::Registry) {
@@ -27,4 +28,5 @@ pub fn register(registry: &mut component::Registry) {
     registry.receivers.push(statsd::FACTORY);
     registry.receivers.push(loki::FACTORY);
     registry.receivers.push(fluentforward::FACTORY);
+    registry.receivers.push(zipkin::FACTORY);
 }
