@@ -203,7 +203,7 @@ fn histograms_are_deltas_or_totals() {
 
     let mut totals = rig(&format!("temporality: cumulative\n{HISTOGRAMS}"));
     totals.line(0, 1, "a:1|ms\nb:5|h\nc:1|d");
-    totals.flush(10);
+    let _ = totals.flush(10);
     totals.line(1, 11, "a:3|ms\nb:7|h\nc:4|d");
     totals.check(
         20,
@@ -253,7 +253,7 @@ fn a_shard_forgets_what_is_idle_and_the_store_does_not() {
     let mut rig = Rig::new(settings("temporality: cumulative\nmax_series: 2\nexpiry: 0s"), 1);
     rig.line(0, 1, "a:1|c\nb:1|c");
     for interval in 1..=20 {
-        rig.flush(interval * 10);
+        let _ = rig.flush(interval * 10);
     }
     // The shard has room again, and the store has none.
     rig.line(0, 205, "c:1|c");
@@ -266,7 +266,7 @@ fn a_shard_forgets_what_is_idle_and_the_store_does_not() {
 fn a_clock_that_is_set_back_makes_no_interval_end_before_it_began() {
     let mut rig = rig("");
     rig.line(0, 1, "a:1|c");
-    rig.flush(100);
+    let _ = rig.flush(100);
     rig.line(0, 50, "a:1|c");
     assert_eq!(times(&rig.flush(60)), [(100, 100)]);
 }
@@ -277,6 +277,6 @@ fn many_points_make_several_batches() {
     let lines: String = (0..20_000).map(|i| format!("m{}:1|c|#series:{i}\n", i % 3)).collect();
     rig.line(0, 1, &lines);
     let flushed = rig.flush(10);
-    assert_eq!(flushed.metrics.iter().map(|batch| batch.items()).sum::<u32>(), 20_000);
+    assert_eq!(flushed.metrics.iter().map(otlp::Batch::items).sum::<u32>(), 20_000);
     assert!(flushed.metrics.len() > 1 && flushed.metrics.iter().all(|batch| batch.bytes().len() < 4 << 20));
 }

@@ -243,12 +243,10 @@ impl Shard {
     fn add(&mut self, target: Target, values: &[u8], now_ns: u64) -> Result<Fate, Malformed> {
         let Target::Series { slot, scale, rate } = target else { return Ok(Fate::Dropped) };
         if let Ok(value) = parse_value(values)
-            && self.is_counter(slot)
             && may_be(value, &Shape::Counter, self.settings.dialect)
+            && let Some(counter) = self.slots.touch_counter(slot, now_ns)
         {
-            if let Cell::Counter(counter) = &mut self.slots.touch(slot, now_ns).cell {
-                counter.add(value.number, scale, rate);
-            }
+            counter.add(value.number, scale, rate);
             return Ok(Fate::Kept);
         }
         self.add_other(slot, Weighing { scale, rate, dialect: self.settings.dialect }, values, now_ns)

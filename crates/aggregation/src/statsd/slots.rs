@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use hashbrown::HashTable;
 
-use super::cell::Cell;
+use super::cell::{Cell, Counter};
 use super::malformed::Malformed;
 use super::series::Series;
 
@@ -83,6 +83,18 @@ impl Slots {
         slot.samples += 1;
         slot.last_ns = now_ns;
         slot
+    }
+
+    /// The counter of a slot that a value came for, if it is one. The series itself is not looked at: it lies elsewhere.
+    #[inline]
+    pub(super) fn touch_counter(&mut self, number: u32, now_ns: u64) -> Option<&mut Counter> {
+        if !matches!(self.slots[number as usize].cell, Cell::Counter(_)) {
+            return None;
+        }
+        match &mut self.touch(number, now_ns).cell {
+            Cell::Counter(counter) => Some(counter),
+            _ => None,
+        }
     }
 
     /// Hands out what came, and starts anew. Slots are renumbered once most of them are idle.
