@@ -280,3 +280,27 @@ fn many_points_make_several_batches() {
     assert_eq!(flushed.metrics.iter().map(otlp::Batch::items).sum::<u32>(), 20_000);
     assert!(flushed.metrics.len() > 1 && flushed.metrics.iter().all(|batch| batch.bytes().len() < 4 << 20));
 }
+
+#[test]
+fn shards_have_one_point_for_a_time_that_lines_bring() {
+    let mut rig = rig("");
+    rig.line(0, 1, "a:1|c|T100\nb:1|g|T100");
+    rig.line(1, 2, "a:2|c|T100\nb:2|g|T100\na:4|c|T101");
+    rig.check(10, "a sum=3 @100s\na sum=4 @101s\nb gauge=2.0 @100s");
+}
+
+#[test]
+fn clients_are_one_or_are_told_apart_by_their_address() {
+    let from = |address: &str| Source::Peer(address.parse().unwrap());
+    for (options, expected) in [
+        ("", "a sum=7"),
+        ("client_address: true", "a{client.address=10.0.0.1} sum=3\na{client.address=10.0.0.2} sum=4"),
+    ] {
+        let mut rig = rig(options);
+        for (client, line) in [("10.0.0.1:1000", "a:1|c"), ("[::ffff:10.0.0.1]:2000", "a:2|c"), ("10.0.0.2:1", "a:4|c")]
+        {
+            rig.shards[0].packet(line.as_bytes(), from(client), START_NS + SECOND_NS);
+        }
+        rig.check(10, expected);
+    }
+}

@@ -4,12 +4,13 @@
 //! straight to the series and to how its values count. This is what makes a known series cheap: no allocation, no
 //! sorting, no regular expression.
 
-use std::hash::{BuildHasher, Hasher};
+use std::hash::{BuildHasher, Hash, Hasher};
 
 use hashbrown::HashTable;
 
 use super::StatsdHasher;
 use super::line::Head;
+use super::shard::Client;
 
 /// Longer lines are not remembered.
 const ALIAS_BYTES_MAX: usize = 1_024;
@@ -29,6 +30,7 @@ pub(super) enum Target {
 #[derive(Debug)]
 struct Alias {
     hash: u64,
+    client: Client,
     /// Where its text begins, how long it is, and how much of that is the name.
     start: u32,
     len: u32,
@@ -50,19 +52,21 @@ impl Aliases {
     }
 
     #[inline]
-    pub(super) fn hash(&self, head: &Head<'_>) -> u64 {
+    pub(super) fn hash(&self, head: &Head<'_>, client: Client) -> u64 {
         let mut hasher = self.hasher.build_hasher();
+        client.hash(&mut hasher);
         hasher.write(head.name);
         hasher.write(head.tail);
         hasher.finish()
     }
 
     #[inline]
-    pub(super) fn find(&self, hash: u64, head: &Head<'_>) -> Option<Target> {
+    pub(super) fn find(&self, hash: u64, head: &Head<'_>, client: Client) -> Option<Target> {
         let same = |alias: &Alias| {
             let (start, name_len, len) = (alias.start as usize, alias.name_len as usize, alias.len as usize);
             alias.hash == hash
                 && name_len == head.name.len()
+                && alias.client == client
                 && len == head.name.len() + head.tail.len()
                 && self.texts[start..start + name_len] == *head.name
                 && self.texts[start + name_len..start + len] == *head.tail
@@ -70,7 +74,7 @@ impl Aliases {
         self.table.find(hash, same).map(|alias| alias.target)
     }
 
-    pub(super) fn remember(&mut self, hash: u64, head: &Head<'_>, target: Target) {
+    pub(super) fn remember(&mut self, hash: u64, head: &Head<'_>, client: Client, target: Target) {
         let bytes = head.name.len() + head.tail.len();
         if bytes > ALIAS_BYTES_MAX {
             return;
@@ -82,7 +86,7 @@ impl Aliases {
         let start = self.texts.len() as u32;
         self.texts.extend_from_slice(head.name);
         self.texts.extend_from_slice(head.tail);
-        let alias = Alias { hash, start, len: bytes as u32, name_len: head.name.len() as u32, target };
+        let alias = Alias { hash, client, start, len: bytes as u32, name_len: head.name.len() as u32, target };
         self.table.insert_unique(hash, alias, |alias| alias.hash);
     }
 

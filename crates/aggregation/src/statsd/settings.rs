@@ -99,6 +99,8 @@ pub struct Settings {
     pub distributions: Option<Observer>,
     /// `repeat_gauges`: a gauge that was not updated is written again at every flush, until it expires.
     pub repeat_gauges: Toggle,
+    /// `client_address`: an attribute `client.address` tells the series of clients apart, by IP address.
+    pub client_address: Toggle,
     /// `expiry`: a series not updated for so long is forgotten; none for never.
     pub expiry: Option<Duration>,
     /// `max_series`: more series than these are refused, in each shard and in the store.
@@ -125,6 +127,7 @@ impl Default for Settings {
             histograms: None,
             distributions: None,
             repeat_gauges: Toggle::Off,
+            client_address: Toggle::Off,
             expiry: Some(EXPIRY),
             series_max: SERIES_MAX,
             mapping_config: None,
@@ -154,6 +157,7 @@ impl Settings {
             monotonic_counters: toggle(section, "is_monotonic_counter", cumulative),
             counter_numbers: read_counter_type(section),
             repeat_gauges: toggle(section, "repeat_gauges", cumulative),
+            client_address: toggle(section, "client_address", false),
             expiry: Some(section.get("expiry").duration().or(EXPIRY)).filter(|expiry| !expiry.is_zero()),
             series_max: section.get("max_series").integer().range(1..=SERIES_MAX * 100).or(SERIES_MAX),
             mapping_config: section.get("mapping_config").string().non_empty().spanned(),
@@ -161,8 +165,8 @@ impl Settings {
         };
         section.without_effect(
             "enable_ip_only_aggregation",
-            "what several clients send under one name and the same tags is always one series, \
-             so that its total is right",
+            "what several clients send under one name and the same tags is one series, whatever their addresses and \
+             ports, so that its total is right; `client_address: true` keeps them apart by an attribute",
         );
         for (types, observer) in section.children("timer_histogram_mapping", read_observer).into_iter().flatten() {
             match types {

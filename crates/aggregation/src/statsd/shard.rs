@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use memchr::memchr;
@@ -66,6 +66,10 @@ pub struct Shard {
     values_held: usize,
 }
 
+/// Who sent a line, where that is part of its series.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Client(Option<IpAddr>);
+
 /// Whether a line counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
@@ -92,19 +96,19 @@ impl Shard {
     /// Adds the lines of a packet, or of a piece of a stream that ends with a line. `now_unix_ns` is when it came; it
     /// must not run backwards by more than a clock is set back, or older gauges win over newer ones.
     ///
-    /// Every line stands for itself: one that is refused takes no other with it. `source` tells clients apart where
-    /// that matters; what they send under one identity is one series.
+    /// Every line stands for itself: one that is refused takes no other with it. What several clients send under one
+    /// name and with the same tags is one series, unless `client_address` makes their addresses part of it.
     pub fn packet(&mut self, bytes: &[u8], source: Source, now_unix_ns: u64) -> PacketReport {
-        let _ = source;
+        let client = self.client(source);
         let mut report = PacketReport::default();
         let mut rest = bytes;
         loop {
             let end = memchr(b'\n', rest);
             let line = &rest[..end.unwrap_or(rest.len())];
-            let line = line.strip_suffix(b"\r").unwrap_or(line);
+            let line = line.trim_ascii();
             if !line.is_empty() {
                 report.lines += 1;
-                match self.line(line, now_unix_ns) {
+                match self.line(line, client, now_unix_ns) {
                     Ok(Fate::Kept) => {}
                     Ok(Fate::Dropped) => report.dropped += 1,
                     Err(cause) => report.refuse(cause, line),
@@ -145,8 +149,15 @@ impl Shard {
         self.values_held > VALUES_MAX / 2 || self.event_bytes > EVENT_BYTES_MAX / 2
     }
 
+    fn client(&self, source: Source) -> Client {
+        match source {
+            Source::Peer(peer) if self.settings.client_address == Toggle::On => Client(Some(peer.ip().to_canonical())),
+            Source::Peer(_) | Source::Local => Client(None),
+        }
+    }
+
     #[inline]
-    fn line(&mut self, line: &[u8], now_ns: u64) -> Result<Fate, Malformed> {
+    fn line(&mut self, line: &[u8], client: Client, now_ns: u64) -> Result<Fate, Malformed> {
         if line.len() > LINE_BYTES_MAX {
             return Err(Malformed::LineTooLong);
         }
@@ -159,21 +170,21 @@ impl Shard {
             }
         }
         let head = split_head(line)?;
-        let hash = self.aliases.hash(&head);
-        match self.aliases.find(hash, &head) {
+        let hash = self.aliases.hash(&head, client);
+        match self.aliases.find(hash, &head, client) {
             Some(target) => self.add(target, head.values, now_ns),
-            None => self.samples(head, now_ns),
+            None => self.samples(head, client, now_ns),
         }
     }
 
     /// Etsy lets several samples of one name follow each other. The first error is the line's; the others count.
     #[cold]
-    fn samples(&mut self, head: Head<'_>, now_ns: u64) -> Result<Fate, Malformed> {
-        let (mut fate, mut more) = self.unknown(head, now_ns);
+    fn samples(&mut self, head: Head<'_>, client: Client, now_ns: u64) -> Result<Fate, Malformed> {
+        let (mut fate, mut more) = self.unknown(head, client, now_ns);
         while let Some(rest) = more {
             let Some(at) = memchr(b'|', rest) else { return fate.and(Err(Malformed::TypeMissing)) };
             let next = Head { name: head.name, values: &rest[..at], tail: &rest[at + 1..] };
-            let (next, behind) = self.unknown(next, now_ns);
+            let (next, behind) = self.unknown(next, client, now_ns);
             fate = fate.and_then(|fate| next.map(|_| fate));
             more = behind;
         }
@@ -181,23 +192,28 @@ impl Shard {
     }
 
     /// A line that was not seen before in this form, and what follows its first sample.
-    fn unknown<'a>(&mut self, head: Head<'a>, now_ns: u64) -> (Result<Fate, Malformed>, Option<&'a [u8]>) {
+    fn unknown<'a>(
+        &mut self,
+        head: Head<'a>,
+        client: Client,
+        now_ns: u64,
+    ) -> (Result<Fate, Malformed>, Option<&'a [u8]>) {
         match parse_fields(head, self.settings.dialect) {
-            Ok(line) => (self.sample(head, &line, now_ns), line.more),
+            Ok(line) => (self.sample(head, &line, client, now_ns), line.more),
             Err(cause) => (Err(cause), None),
         }
     }
 
-    fn sample(&mut self, head: Head<'_>, line: &Line<'_>, now_ns: u64) -> Result<Fate, Malformed> {
-        let target = self.resolve(line)?;
+    fn sample(&mut self, head: Head<'_>, line: &Line<'_>, client: Client, now_ns: u64) -> Result<Fate, Malformed> {
+        let target = self.resolve(line, client)?;
         match line.timestamp_s {
             Some(seconds) => self.add_timed(target, head.values, seconds * 1_000_000_000, now_ns),
             None => {
                 if line.more.is_none() {
-                    let hash = self.aliases.hash(&head);
+                    let hash = self.aliases.hash(&head, client);
                     // The same samples of an Etsy line may come here a second time.
-                    if self.aliases.find(hash, &head).is_none() {
-                        self.aliases.remember(hash, &head, target);
+                    if self.aliases.find(hash, &head, client).is_none() {
+                        self.aliases.remember(hash, &head, client, target);
                     }
                 }
                 self.add(target, head.values, now_ns)
@@ -206,7 +222,7 @@ impl Shard {
     }
 
     /// The series of a line, and how its values count there.
-    fn resolve(&mut self, line: &Line<'_>) -> Result<Target, Malformed> {
+    fn resolve(&mut self, line: &Line<'_>, client: Client) -> Result<Target, Malformed> {
         let name: Cow<'_, str> = match line.name_end {
             [] => String::from_utf8_lossy(line.name),
             end => String::from_utf8_lossy(&[line.name, end].concat()).into_owned().into(),
@@ -214,6 +230,9 @@ impl Shard {
         let settings = &*self.settings;
         let mut attributes = tag_attributes(line.tags(), settings.simple_tags)?;
         event::origin_attributes(line.container_id, line.external_data, line.cardinality, &mut attributes);
+        if let Some(address) = client.0 {
+            attributes.push(("client.address".into(), address.to_string().into()));
+        }
         let mapped = settings.mappings.as_ref().map(|mappings| self.names.find(mappings, &name, line.statsd_type));
         if mapped.is_some_and(|mapped| mapped.action == Action::Drop) {
             return Ok(Target::Dropped);

@@ -211,7 +211,7 @@ impl Store {
     pub fn flush(&mut self, now_unix_ns: u64) -> Flushed {
         // A clock that was set back must not make an interval end before it began.
         let now_ns = now_unix_ns.max(self.flushed_ns);
-        let mut timed = std::mem::take(&mut self.timed);
+        let mut timed = put_together(std::mem::take(&mut self.timed));
         let mut points = Vec::with_capacity(self.states.len());
         let interval_start_ns = self.flushed_ns;
         for state in &mut self.states {
@@ -327,6 +327,21 @@ impl TimedPoint {
         };
         Some(Point { series: &self.series, start_ns: 0, time_ns: self.time_ns, monotonic, data })
     }
+}
+
+/// One point for each series and time, however many shards had one.
+fn put_together(mut timed: Vec<TimedPoint>) -> Vec<TimedPoint> {
+    timed.sort_by(|left, right| (&left.series.key, left.time_ns).cmp(&(&right.series.key, right.time_ns)));
+    let mut together: Vec<TimedPoint> = Vec::with_capacity(timed.len());
+    for point in timed {
+        match together.last_mut() {
+            Some(last) if last.time_ns == point.time_ns && last.series.key == point.series.key => {
+                last.cell.merge(point.cell);
+            }
+            _ => together.push(point),
+        }
+    }
+    together
 }
 
 fn counter_value(counter: &Counter, settings: &Settings) -> NumberValue {
