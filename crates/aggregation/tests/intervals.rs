@@ -161,6 +161,29 @@ fn changes_count_where_they_came_after_the_last_value() {
 }
 
 #[test]
+fn a_clock_that_is_set_back_voids_no_gauge() {
+    let mut rig = rig("");
+    rig.line(0, 100, "depth:10|g");
+    rig.check(101, "depth gauge=10.0");
+    rig.line(0, 50, "depth:+1|g");
+    rig.line(1, 51, "depth:+2|g");
+    rig.check(102, "depth gauge=13.0");
+    rig.line(1, 103, "depth:7|g");
+    rig.line(1, 60, "depth:5|g");
+    rig.line(1, 59, "depth:+1|g");
+    rig.check(104, "depth gauge=6.0");
+}
+
+#[test]
+fn a_change_at_the_time_of_the_flush_counts_once() {
+    let mut rig = rig("");
+    rig.line(0, 10, "depth:+1|g");
+    rig.check(10, "depth gauge=1.0");
+    rig.line(0, 10, "depth:+1|g");
+    rig.check(20, "depth gauge=2.0");
+}
+
+#[test]
 fn very_many_changes_add_up() {
     let mut rig = rig("");
     rig.line(1, 1, "depth:1000|g");
@@ -268,7 +291,9 @@ fn a_clock_that_is_set_back_makes_no_interval_end_before_it_began() {
     rig.line(0, 1, "a:1|c");
     let _ = rig.flush(100);
     rig.line(0, 50, "a:1|c");
-    assert_eq!(times(&rig.flush(60)), [(100, 100)]);
+    assert_eq!(times(&rig.flush(60)), [(60, 60)]);
+    rig.line(0, 61, "a:1|c");
+    assert_eq!(times(&rig.flush(70)), [(60, 70)]);
 }
 
 #[test]

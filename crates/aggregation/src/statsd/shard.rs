@@ -17,7 +17,7 @@ use super::mapping::{self, Action, Mapped, MappingCache};
 use super::report::PacketReport;
 use super::series::{SeriesBuilder, Shape};
 use super::settings::{Dialect, Settings, Toggle};
-use super::slots::{Numbers, Slot, Slots};
+use super::slots::{Numbers, Scalar, Slot, Slots};
 use super::value::{Sign, Value, parse_value};
 use super::{LINE_BYTES_MAX, line};
 
@@ -93,8 +93,8 @@ impl Shard {
         }
     }
 
-    /// Adds the lines of a packet, or of a piece of a stream that ends with a line. `now_unix_ns` is when it came; it
-    /// must not run backwards by more than a clock is set back, or older gauges win over newer ones.
+    /// Adds the lines of a packet, or of a piece of a stream that ends with a line. `now_unix_ns` is when it came: by
+    /// that, the last value of a gauge is told where several shards have one in the same interval.
     ///
     /// Every line stands for itself: one that is refused takes no other with it. What several clients send under one
     /// name and with the same tags is one series, unless `client_address` makes their addresses part of it.
@@ -261,14 +261,15 @@ impl Shard {
     #[inline]
     fn add(&mut self, target: Target, values: &[u8], now_ns: u64) -> Result<Fate, Malformed> {
         let Target::Series { slot, scale, rate } = target else { return Ok(Fate::Dropped) };
-        if let Ok(value) = parse_value(values)
-            && may_be(value, &Shape::Counter, self.settings.dialect)
-            && let Some(counter) = self.slots.touch_counter(slot, now_ns)
+        let weighing = Weighing { scale, rate, dialect: self.settings.dialect };
+        if let Some(scalar) = self.slots.scalar(slot)
+            && let Ok(value) = parse_value(values)
+            && (value.sign == Sign::Absent || weighing.dialect != Dialect::Etsy || scalar == Scalar::Gauge)
         {
-            counter.add(value.number, scale, rate);
+            add_value(&mut self.slots.touch(slot, now_ns).cell, value, weighing, now_ns);
             return Ok(Fate::Kept);
         }
-        self.add_other(slot, Weighing { scale, rate, dialect: self.settings.dialect }, values, now_ns)
+        self.add_other(slot, weighing, values, now_ns)
     }
 
     #[inline]
@@ -276,7 +277,7 @@ impl Shard {
         self.slots.series(slot).shape == Shape::Counter
     }
 
-    /// What is not the single value of a counter.
+    /// What is not the single value of a counter or a gauge.
     fn add_other(&mut self, slot: u32, weighing: Weighing, values: &[u8], now_ns: u64) -> Result<Fate, Malformed> {
         let room = VALUES_MAX - self.values_held.min(VALUES_MAX);
         if self.slots.series(slot).shape == Shape::Set {
@@ -372,6 +373,7 @@ struct Weighing {
 }
 
 /// Adds a value to a cell; gives by how many the values held became more.
+#[inline]
 fn add_value(cell: &mut Cell, value: Value, weighing: Weighing, now_ns: u64) -> isize {
     let Weighing { scale, rate, dialect } = weighing;
     match cell {
@@ -394,7 +396,6 @@ fn add_value(cell: &mut Cell, value: Value, weighing: Weighing, now_ns: u64) -> 
 }
 
 /// To Etsy's, only a gauge has a sign.
-#[inline]
 fn may_be(value: Value, shape: &Shape, dialect: Dialect) -> bool {
     value.sign == Sign::Absent || dialect != Dialect::Etsy || *shape == Shape::Gauge
 }

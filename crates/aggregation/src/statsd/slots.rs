@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use hashbrown::HashTable;
 
-use super::cell::{Cell, Counter};
+use super::cell::Cell;
 use super::malformed::Malformed;
 use super::series::Series;
 
@@ -34,6 +34,13 @@ pub(super) struct Slots {
     series_max: usize,
     series_bytes: usize,
     takes: u64,
+}
+
+/// A series whose values are added one by one and not held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Scalar {
+    Counter,
+    Gauge,
 }
 
 /// Whether slots still have their numbers.
@@ -85,15 +92,13 @@ impl Slots {
         slot
     }
 
-    /// The counter of a slot that a value came for, if it is one. The series itself is not looked at: it lies elsewhere.
+    /// The cell of a slot, if it is a counter or a gauge. The series itself is not looked at: it lies elsewhere.
     #[inline]
-    pub(super) fn touch_counter(&mut self, number: u32, now_ns: u64) -> Option<&mut Counter> {
-        if !matches!(self.slots[number as usize].cell, Cell::Counter(_)) {
-            return None;
-        }
-        match &mut self.touch(number, now_ns).cell {
-            Cell::Counter(counter) => Some(counter),
-            _ => None,
+    pub(super) fn scalar(&self, number: u32) -> Option<Scalar> {
+        match self.slots[number as usize].cell {
+            Cell::Counter(_) => Some(Scalar::Counter),
+            Cell::Gauge(_) => Some(Scalar::Gauge),
+            Cell::Set(_) | Cell::Timers(_) => None,
         }
     }
 

@@ -209,11 +209,11 @@ impl Store {
     /// Hands out what came since the last flush, and forgets series that were not updated for longer than their
     /// expiry. Cumulative series, and gauges that are repeated, end with a point that has no recorded value.
     pub fn flush(&mut self, now_unix_ns: u64) -> Flushed {
-        // A clock that was set back must not make an interval end before it began.
-        let now_ns = now_unix_ns.max(self.flushed_ns);
+        let now_ns = now_unix_ns;
         let mut timed = put_together(std::mem::take(&mut self.timed));
         let mut points = Vec::with_capacity(self.states.len());
-        let interval_start_ns = self.flushed_ns;
+        // A clock that was set back must not make an interval end before it began.
+        let interval_start_ns = self.flushed_ns.min(now_ns);
         for state in &mut self.states {
             state.points(&self.settings, interval_start_ns, now_ns, &mut points);
         }
@@ -261,7 +261,7 @@ impl State {
             return;
         }
         let expired = !fresh && self.has_expired(now_ns);
-        let start_ns = if self.total.is_some() { self.start_ns } else { interval_start_ns };
+        let start_ns = if self.total.is_some() { self.start_ns.min(now_ns) } else { interval_start_ns };
         let point = |series, data| Point { series, start_ns, time_ns: now_ns, monotonic: Toggle::Off, data };
         match &mut self.interval {
             _ if expired => {
