@@ -5,7 +5,7 @@ mod support;
 
 use std::sync::Arc;
 
-use aggregation::statsd::{Settings, Shard, Source, Store};
+use aggregation::statsd::{Mappings, Settings, Shard, Source, Store};
 use otlp::view::{MetricData, NumberPointView};
 use support::{SECOND_NS, START_NS, settings, shown};
 
@@ -328,4 +328,29 @@ fn clients_are_one_or_are_told_apart_by_their_address() {
         }
         rig.check(10, expected);
     }
+}
+
+#[test]
+fn a_mapping_says_when_its_series_expire() {
+    let file = "{defaults: {ttl: 15s}, mappings: [{match: a.*, name: a, ttl: 0}]}";
+    let settings = settings("temporality: cumulative").with_mappings(Mappings::parse("m.yml", file).unwrap());
+    let mut rig = Rig::new(settings, 1);
+    rig.line(0, 1, "a.x:1|c\nb:1|c");
+    rig.check(10, "a cumulative monotonic sum=1\nb cumulative monotonic sum=1");
+    rig.check(20, "a cumulative monotonic sum=1\nb cumulative monotonic sum=stale");
+    rig.check(900, "a cumulative monotonic sum=1");
+}
+
+#[test]
+fn events_beyond_their_bytes_are_refused_and_the_shard_says_so_before() {
+    let mut rig = rig("");
+    let event = format!("_e{{1,60000}}:t|{}", "x".repeat(60_000));
+    let mut kept = 0;
+    while rig.shards[0].packet(event.as_bytes(), Source::Local, START_NS).kept() == 1 {
+        kept += 1;
+    }
+    assert!((100..200).contains(&kept) && rig.shards[0].is_crowded());
+    assert_eq!(rig.flush(10).logs.unwrap().items(), kept);
+    assert!(!rig.shards[0].is_crowded());
+    rig.line(0, 11, &event);
 }

@@ -5,7 +5,7 @@
 //!
 //! | part | does |
 //! |---|---|
-//! | [`line`], [`value`] | reads one line without allocating |
+//! | [`mod@line`], [`value`] | reads one line without allocating |
 //! | [`mapping`] | names, labels and types by statsd_exporter's mapping files |
 //! | [`Settings`] | the options, read from a configuration |
 //! | [`Shard`], [`Store`] | state: by thread, and by receiver |
