@@ -2,12 +2,12 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use memchr::memchr;
 
-use super::alias::{Aliases, Target};
+use super::alias::{Aliases, Client, Target, Weight};
 use super::cell::{Cell, Member, Timers};
 use super::collected::{Collected, TimedPoint, Update};
 use super::event::{self, Attributes, Event, ServiceCheck};
@@ -66,10 +66,6 @@ pub struct Shard {
     values_held: usize,
 }
 
-/// Who sent a line, where that is part of its series.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Client(Option<IpAddr>);
-
 /// Whether a line counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
@@ -108,7 +104,7 @@ impl Shard {
             let line = line.trim_ascii();
             if !line.is_empty() {
                 report.lines += 1;
-                match self.line(line, client, now_unix_ns) {
+                match self.line(line, &client, now_unix_ns) {
                     Ok(Fate::Kept) => {}
                     Ok(Fate::Dropped) => report.dropped += 1,
                     Err(cause) => report.refuse(cause, line),
@@ -151,13 +147,13 @@ impl Shard {
 
     fn client(&self, source: Source) -> Client {
         match source {
-            Source::Peer(peer) if self.settings.client_address == Toggle::On => Client(Some(peer.ip().to_canonical())),
-            Source::Peer(_) | Source::Local => Client(None),
+            Source::Peer(peer) if self.settings.client_address == Toggle::On => Client::at(peer.ip()),
+            Source::Peer(_) | Source::Local => Client::ANY,
         }
     }
 
     #[inline]
-    fn line(&mut self, line: &[u8], client: Client, now_ns: u64) -> Result<Fate, Malformed> {
+    fn line(&mut self, line: &[u8], client: &Client, now_ns: u64) -> Result<Fate, Malformed> {
         if line.len() > LINE_BYTES_MAX {
             return Err(Malformed::LineTooLong);
         }
@@ -179,7 +175,7 @@ impl Shard {
 
     /// Etsy lets several samples of one name follow each other. The first error is the line's; the others count.
     #[cold]
-    fn samples(&mut self, head: Head<'_>, client: Client, now_ns: u64) -> Result<Fate, Malformed> {
+    fn samples(&mut self, head: Head<'_>, client: &Client, now_ns: u64) -> Result<Fate, Malformed> {
         let (mut fate, mut more) = self.unknown(head, client, now_ns);
         while let Some(rest) = more {
             let Some(at) = memchr(b'|', rest) else { return fate.and(Err(Malformed::TypeMissing)) };
@@ -195,7 +191,7 @@ impl Shard {
     fn unknown<'a>(
         &mut self,
         head: Head<'a>,
-        client: Client,
+        client: &Client,
         now_ns: u64,
     ) -> (Result<Fate, Malformed>, Option<&'a [u8]>) {
         match parse_fields(head, self.settings.dialect) {
@@ -204,7 +200,7 @@ impl Shard {
         }
     }
 
-    fn sample(&mut self, head: Head<'_>, line: &Line<'_>, client: Client, now_ns: u64) -> Result<Fate, Malformed> {
+    fn sample(&mut self, head: Head<'_>, line: &Line<'_>, client: &Client, now_ns: u64) -> Result<Fate, Malformed> {
         let target = self.resolve(line, client)?;
         match line.timestamp_s {
             Some(seconds) => self.add_timed(target, head.values, seconds * 1_000_000_000, now_ns),
@@ -222,7 +218,7 @@ impl Shard {
     }
 
     /// The series of a line, and how its values count there.
-    fn resolve(&mut self, line: &Line<'_>, client: Client) -> Result<Target, Malformed> {
+    fn resolve(&mut self, line: &Line<'_>, client: &Client) -> Result<Target, Malformed> {
         let name: Cow<'_, str> = match line.name_end {
             [] => String::from_utf8_lossy(line.name),
             end => String::from_utf8_lossy(&[line.name, end].concat()).into_owned().into(),
@@ -230,7 +226,7 @@ impl Shard {
         let settings = &*self.settings;
         let mut attributes = tag_attributes(line.tags(), settings.simple_tags)?;
         event::origin_attributes(line.container_id, line.external_data, line.cardinality, &mut attributes);
-        if let Some(address) = client.0 {
+        if let Some(address) = client.address() {
             attributes.push(("client.address".into(), address.to_string().into()));
         }
         let mapped = settings.mappings.as_ref().map(|mappings| self.names.find(mappings, &name, line.statsd_type));
@@ -255,13 +251,13 @@ impl Shard {
             series.attributes.push(("metric_type".into(), line.statsd_type.name().into()));
         }
         let slot = self.slots.slot(series.build(&settings.hasher))?;
-        Ok(Target::Series { slot, scale, rate: line.rate })
+        Ok(Target::Series { slot, weight: Weight { scale, rate: line.rate } })
     }
 
     #[inline]
     fn add(&mut self, target: Target, values: &[u8], now_ns: u64) -> Result<Fate, Malformed> {
-        let Target::Series { slot, scale, rate } = target else { return Ok(Fate::Dropped) };
-        let weighing = Weighing { scale, rate, dialect: self.settings.dialect };
+        let Target::Series { slot, weight } = target else { return Ok(Fate::Dropped) };
+        let weighing = Weighing { weight, dialect: self.settings.dialect };
         if let Some(scalar) = self.slots.scalar(slot)
             && let Ok(value) = parse_value(values)
             && (value.sign == Sign::Absent || weighing.dialect != Dialect::Etsy || scalar == Scalar::Gauge)
@@ -314,7 +310,7 @@ impl Shard {
     /// A value with a time of its own. A gauge, or a delta, becomes a point at that time; a cumulative total cannot
     /// change in the past, so that it counts from now on.
     fn add_timed(&mut self, target: Target, values: &[u8], time_ns: u64, now_ns: u64) -> Result<Fate, Malformed> {
-        let Target::Series { slot, scale, rate } = target else { return Ok(Fate::Dropped) };
+        let Target::Series { slot, weight } = target else { return Ok(Fate::Dropped) };
         if self.is_counter(slot) && self.settings.temporality == otlp::Temporality::Cumulative {
             return self.add(target, values, now_ns);
         }
@@ -331,7 +327,7 @@ impl Shard {
             Cell::new(&shape)
         });
         // Values in their own time are whole ones: there is nothing that a sign could be relative to.
-        let weighing = Weighing { scale, rate, dialect: Dialect::Dogstatsd };
+        let weighing = Weighing { weight, dialect: Dialect::Dogstatsd };
         for value in Values::packed(values).numbers().flatten() {
             add_value(cell, value, weighing, now_ns);
         }
@@ -367,15 +363,14 @@ impl Shard {
 /// How the values of a line count.
 #[derive(Clone, Copy)]
 struct Weighing {
-    scale: f64,
-    rate: f64,
+    weight: Weight,
     dialect: Dialect,
 }
 
 /// Adds a value to a cell; gives by how many the values held became more.
 #[inline]
 fn add_value(cell: &mut Cell, value: Value, weighing: Weighing, now_ns: u64) -> isize {
-    let Weighing { scale, rate, dialect } = weighing;
+    let Weighing { weight: Weight { scale, rate }, dialect } = weighing;
     match cell {
         Cell::Counter(counter) => counter.add(value.number, scale, rate),
         Cell::Gauge(gauge) => {
