@@ -30,7 +30,6 @@ const UNBUILT: [(&str, &[&str]); 5] = [
             "prometheusremotewrite",
             "prometheus_remote_write",
             "statsd",
-            "syslog",
             "zipkin",
         ],
     ),

@@ -16,6 +16,7 @@ mod operators;
 mod otlp;
 mod prometheus;
 mod shared;
+mod syslog;
 
 /// Makes every receiver of this crate known.
 pub fn register(registry: &mut component::Registry) {
@@ -23,4 +24,5 @@ pub fn register(registry: &mut component::Registry) {
     registry.receivers.push(prometheus::FACTORY);
     registry.receivers.push(loki::FACTORY);
     registry.receivers.push(fluentforward::FACTORY);
+    registry.receivers.push(syslog::FACTORY);
 }
