@@ -201,13 +201,13 @@ pub fn parse_fields(head: Head<'_>, dialect: Dialect) -> Result<Line<'_>, Malfor
         more,
     };
     for field in fields {
-        line.field(field)?;
+        line.field(field, dialect)?;
     }
     Ok(line)
 }
 
 impl<'a> Line<'a> {
-    fn field(&mut self, field: &'a [u8]) -> Result<(), Malformed> {
+    fn field(&mut self, field: &'a [u8], dialect: Dialect) -> Result<(), Malformed> {
         match field {
             [b'@', rate @ ..] => self.rate = parse_rate(rate)?,
             [b'#', tags @ ..] => self.tags = tags,
@@ -217,6 +217,8 @@ impl<'a> Line<'a> {
             [b'T', seconds @ ..] if seconds.first().is_some_and(u8::is_ascii_digit) => {
                 self.timestamp_s = Some(parse_timestamp(seconds)?);
             }
+            // To Etsy's, a third field is the rate.
+            [_, ..] if dialect == Dialect::Etsy => return Err(Malformed::Rate),
             _ => return Ok(()),
         }
         if self.timestamp_s.is_some() && !matches!(self.statsd_type, StatsdType::Counter | StatsdType::Gauge) {

@@ -19,6 +19,7 @@
 //! | tags behind <code>\|#</code> | yes | yes | yes |
 //! | a tag without a value | malformed, unless `enable_simple_tags` | the same | an empty value |
 //! | `+3` and `-3` of a gauge | change it | change it | set it |
+//! | `+3` and `-3` of all else | add it | malformed | add it |
 //! | packed values `a:1:2\|d` | each counts; a set has one | malformed | each counts; a set has one |
 //! | samples in a row `a:1\|c:2\|ms` | each counts | each counts | malformed |
 //! | events, service checks | yes | malformed | yes |

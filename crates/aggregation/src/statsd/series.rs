@@ -31,6 +31,8 @@ pub(super) enum Shape {
     Exponential {
         /// How many buckets each sign may have.
         size_max: u32,
+        /// The scale it starts with.
+        scale_max: i32,
     },
 }
 
@@ -118,8 +120,9 @@ fn write_shape(out: &mut Vec<u8>, shape: &Shape) {
         Shape::Points => out.push(3),
         Shape::Summary { quantiles } => numbers(4, quantiles),
         Shape::Explicit { bounds } => numbers(5, bounds),
-        Shape::Exponential { size_max } => {
+        Shape::Exponential { size_max, scale_max } => {
             out.push(6);
+            out.extend_from_slice(&scale_max.to_le_bytes());
             out.extend_from_slice(&size_max.to_le_bytes());
         }
     }

@@ -64,6 +64,9 @@ pub enum Observer {
 
 /// An exponential histogram has so many buckets, unless told otherwise.
 pub(super) const HISTOGRAM_SIZE_MAX: u32 = 160;
+
+/// The scale that an exponential histogram starts with.
+const SCALE_MAX: i32 = 20;
 const PERCENTILES: [f64; 6] = [0.0, 10.0, 50.0, 90.0, 95.0, 100.0];
 const AGGREGATION_INTERVAL: Duration = Duration::from_secs(60);
 const EXPIRY: Duration = Duration::from_secs(60 * 60);
@@ -87,12 +90,13 @@ pub struct Settings {
     pub monotonic_counters: Toggle,
     /// `counter_type`.
     pub counter_numbers: CounterNumbers,
-    /// `timer_histogram_mapping` of `timing` and `timer`.
-    pub timings: Observer,
-    /// `timer_histogram_mapping` of `histogram`.
-    pub histograms: Observer,
-    /// `timer_histogram_mapping` of `distribution`.
-    pub distributions: Observer,
+    /// `timer_histogram_mapping` of `timing` and `timer`. Where it says nothing, they become gauges, or summaries if
+    /// there is a mapping file.
+    pub timings: Option<Observer>,
+    /// `timer_histogram_mapping` of `histogram`; likewise.
+    pub histograms: Option<Observer>,
+    /// `timer_histogram_mapping` of `distribution`; likewise.
+    pub distributions: Option<Observer>,
     /// `repeat_gauges`: a gauge that was not updated is written again at every flush, until it expires.
     pub repeat_gauges: Toggle,
     /// `expiry`: a series not updated for so long is forgotten; none for never.
@@ -117,9 +121,9 @@ impl Default for Settings {
             simple_tags: Toggle::Off,
             monotonic_counters: Toggle::Off,
             counter_numbers: CounterNumbers::Int,
-            timings: Observer::Gauge,
-            histograms: Observer::Gauge,
-            distributions: Observer::Gauge,
+            timings: None,
+            histograms: None,
+            distributions: None,
             repeat_gauges: Toggle::Off,
             expiry: Some(EXPIRY),
             series_max: SERIES_MAX,
@@ -162,9 +166,9 @@ impl Settings {
         );
         for (types, observer) in section.children("timer_histogram_mapping", read_observer).into_iter().flatten() {
             match types {
-                ObservedType::Timing => settings.timings = observer,
-                ObservedType::Histogram => settings.histograms = observer,
-                ObservedType::Distribution => settings.distributions = observer,
+                ObservedType::Timing => settings.timings = Some(observer),
+                ObservedType::Histogram => settings.histograms = Some(observer),
+                ObservedType::Distribution => settings.distributions = Some(observer),
             }
         }
         settings
@@ -325,7 +329,7 @@ impl Observer {
                 let matching = explicit.iter().find(|(pattern, _)| pattern.is_match(name));
                 Some(match matching {
                     Some((_, bounds)) => Shape::Explicit { bounds: Arc::clone(bounds) },
-                    None => Shape::Exponential { size_max: *size_max },
+                    None => Shape::Exponential { size_max: *size_max, scale_max: SCALE_MAX },
                 })
             }
         }

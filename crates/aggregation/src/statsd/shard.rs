@@ -13,7 +13,7 @@ use super::collected::{Collected, TimedPoint, Update};
 use super::event::{self, Attributes, Event, ServiceCheck};
 use super::line::{Head, Line, StatsdType, Tag, Values, parse_fields, split_head};
 use super::malformed::Malformed;
-use super::mapping::{Action, Mapped, MappingCache};
+use super::mapping::{self, Action, Mapped, MappingCache};
 use super::report::PacketReport;
 use super::series::{SeriesBuilder, Shape};
 use super::settings::{Dialect, Settings, Toggle};
@@ -244,6 +244,7 @@ impl Shard {
         let Target::Series { slot, scale, rate } = target else { return Ok(Fate::Dropped) };
         if let Ok(value) = parse_value(values)
             && self.is_counter(slot)
+            && may_be(value, &Shape::Counter, self.settings.dialect)
         {
             if let Cell::Counter(counter) = &mut self.slots.touch(slot, now_ns).cell {
                 counter.add(value.number, scale, rate);
@@ -273,7 +274,9 @@ impl Shard {
         // All or nothing, so that a line that is refused has not counted in part.
         let mut count = 0;
         for value in Values::packed(values).numbers() {
-            value?;
+            if !may_be(value?, &self.slots.series(slot).shape, weighing.dialect) {
+                return Err(Malformed::Value);
+            }
             count += 1;
         }
         if count > 1 && weighing.dialect == Dialect::Etsy {
@@ -373,6 +376,12 @@ fn add_value(cell: &mut Cell, value: Value, weighing: Weighing, now_ns: u64) -> 
     0
 }
 
+/// To Etsy's, only a gauge has a sign.
+#[inline]
+fn may_be(value: Value, shape: &Shape, dialect: Dialect) -> bool {
+    value.sign == Sign::Absent || dialect != Dialect::Etsy || *shape == Shape::Gauge
+}
+
 fn scaled(value: Value, scale: f64) -> f64 {
     (value.number.as_f64() * scale).clamp(f64::MIN, f64::MAX)
 }
@@ -395,9 +404,11 @@ fn shape(settings: &Settings, mapped: Option<&Mapped>, name: &str, statsd_type: 
         StatsdType::Histogram => &settings.histograms,
         StatsdType::Distribution => &settings.distributions,
     };
-    match mapped.and_then(|mapped| mapped.shape.clone()) {
-        Some(shape) => Some(shape),
-        None => observer.shape(name),
+    match (mapped.and_then(|mapped| mapped.shape.clone()), observer) {
+        (Some(shape), _) => Some(shape),
+        (None, Some(observer)) => observer.shape(name),
+        (None, None) if mapped.is_some() => Some(mapping::default_shape()),
+        (None, None) => Some(Shape::Points),
     }
 }
 

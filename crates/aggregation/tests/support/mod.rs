@@ -140,10 +140,11 @@ fn number(name: &str, kind: &str, point: &NumberPointView<'_>) -> String {
         None if point.flags() == 1 => "stale".to_owned(),
         None => "nothing".to_owned(),
     };
-    // Times other than that of the flush are shown.
-    let time = match point.time_unix_nano() % SECOND_NS == 0 && point.time_unix_nano() < START_NS / 2 {
-        true => format!(" @{}s", point.time_unix_nano() / SECOND_NS),
-        false => String::new(),
+    // Times that the lines brought are shown.
+    let time_ns = point.time_unix_nano();
+    let time = match (START_NS..=START_NS + 1_000 * SECOND_NS).contains(&time_ns) {
+        true => String::new(),
+        false => format!(" @{}s", time_ns / SECOND_NS),
     };
     format!("{name}{} {kind}={value}{time}", attributes(point.attributes()))
 }

@@ -41,6 +41,7 @@ impl Kept {
         self.0.lock().refuse = Some(refused);
     }
 
+    /// Takes what comes from now on.
     pub fn take_again(&self) {
         self.0.lock().refuse = None;
     }

@@ -2,7 +2,7 @@
 //!
 //! <https://opentelemetry.io/docs/specs/otel/metrics/data-model/#exponentialhistogram>
 
-/// Where every histogram starts; the base of its bounds is 2^(2^-20).
+/// The finest scale; the base of its bounds is 2^(2^-20).
 const SCALE_MAX: i32 = 20;
 
 /// Here two buckets hold every double.
@@ -53,9 +53,9 @@ fn finest_index(value: f64) -> i32 {
 }
 
 impl Exponential {
-    pub(crate) fn new(size_max: u32) -> Exponential {
+    pub(crate) fn new(size_max: u32, scale_max: i32) -> Exponential {
         Exponential {
-            scale: SCALE_MAX,
+            scale: scale_max.clamp(SCALE_MIN, SCALE_MAX),
             size_max: (size_max as usize).max(2),
             zero: 0.0,
             positive: Buckets::default(),

@@ -46,7 +46,7 @@ impl Timers {
             Shape::Explicit { bounds } => {
                 Body::Explicit { bounds: Arc::clone(bounds), counts: vec![0.0; bounds.len() + 1] }
             }
-            Shape::Exponential { size_max } => Body::Exponential(Exponential::new(*size_max)),
+            Shape::Exponential { size_max, scale_max } => Body::Exponential(Exponential::new(*size_max, *scale_max)),
             Shape::Points | Shape::Counter | Shape::Gauge | Shape::Set => Body::Points(Vec::new()),
         };
         Timers { count: 0.0, sum: 0.0, min: f64::INFINITY, max: f64::NEG_INFINITY, body }
