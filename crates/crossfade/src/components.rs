@@ -29,6 +29,7 @@ const UNBUILT: [(&str, &[&str]); 5] = [
             "prometheusremotewrite",
             "prometheus_remote_write",
             "syslog",
+            "zipkin",
         ],
     ),
     (

@@ -18,6 +18,7 @@ mod otlp;
 mod prometheus;
 mod shared;
 mod statsd;
+mod syslog;
 mod zipkin;
 
 /// Makes every receiver of this crate known.
@@ -29,4 +30,5 @@ pub fn register(registry: &mut component::Registry) {
     registry.receivers.push(loki::FACTORY);
     registry.receivers.push(fluentforward::FACTORY);
     registry.receivers.push(zipkin::FACTORY);
+    registry.receivers.push(syslog::FACTORY);
 }
