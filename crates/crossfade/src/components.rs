@@ -19,8 +19,6 @@ const UNBUILT: [(&str, &[&str]); 5] = [
         "receiver",
         &[
             "carbon",
-            "filelog",
-            "file_log",
             "fluentforward",
             "fluent_forward",
             "hostmetrics",

@@ -9,7 +9,7 @@
 //! assert!(registry.receiver("otlp").is_some());
 //! ```
 
-#[allow(dead_code, unused_imports, reason = "the receivers of logs that come next use it")]
+mod filelog;
 mod operators;
 mod otlp;
 mod prometheus;
@@ -17,6 +17,7 @@ mod shared;
 
 /// Makes every receiver of this crate known.
 pub fn register(registry: &mut component::Registry) {
+    registry.receivers.push(filelog::FACTORY);
     registry.receivers.push(otlp::FACTORY);
     registry.receivers.push(prometheus::FACTORY);
 }

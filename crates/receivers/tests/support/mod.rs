@@ -41,6 +41,10 @@ impl Kept {
         self.0.lock().refuse = Some(refused);
     }
 
+    pub fn accept(&self) {
+        self.0.lock().refuse = None;
+    }
+
     pub fn batches(&self) -> Vec<Batch> {
         self.0.lock().batches.clone()
     }
