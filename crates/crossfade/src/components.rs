@@ -21,6 +21,8 @@ const UNBUILT: [(&str, &[&str]); 5] = [
             "carbon",
             "filelog",
             "file_log",
+            "fluentforward",
+            "fluent_forward",
             "hostmetrics",
             "host_metrics",
             "influxdb",

@@ -13,6 +13,7 @@ mod fluentforward;
 mod jaeger;
 mod loki;
 #[allow(dead_code, unused_imports, reason = "the receivers of logs that come next use it")]
+mod filelog;
 mod operators;
 mod otlp;
 mod prometheus;
@@ -24,6 +25,7 @@ mod zipkin;
 /// Makes every receiver of this crate known.
 pub fn register(registry: &mut component::Registry) {
     registry.receivers.push(jaeger::FACTORY);
+    registry.receivers.push(filelog::FACTORY);
     registry.receivers.push(otlp::FACTORY);
     registry.receivers.push(prometheus::FACTORY);
     registry.receivers.push(statsd::FACTORY);
