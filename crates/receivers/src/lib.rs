@@ -9,12 +9,16 @@
 //! assert!(registry.receiver("otlp").is_some());
 //! ```
 
+mod carbon;
+mod influxdb;
 mod otlp;
 mod prometheus;
 mod shared;
 
 /// Makes every receiver of this crate known.
 pub fn register(registry: &mut component::Registry) {
+    registry.receivers.push(carbon::FACTORY);
+    registry.receivers.push(influxdb::FACTORY);
     registry.receivers.push(otlp::FACTORY);
     registry.receivers.push(prometheus::FACTORY);
 }

@@ -41,6 +41,11 @@ impl Kept {
         self.0.lock().refuse = Some(refused);
     }
 
+    /// Takes what comes from now on.
+    pub fn take_again(&self) {
+        self.0.lock().refuse = None;
+    }
+
     pub fn batches(&self) -> Vec<Batch> {
         self.0.lock().batches.clone()
     }
