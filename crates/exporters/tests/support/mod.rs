@@ -129,7 +129,7 @@ pub fn built_beside(authenticators: &Authenticators, id: &str, yaml: &str) -> Re
     let mut diagnostics = Diagnostics::new();
     let build = registry.exporter(&id.kind).unwrap().build;
     let section = Section::open(&loaded.root, "exporters.test", &mut diagnostics);
-    let built = section.read(|section| build(section, &BuildContext { id: &id, authenticators }));
+    let built = section.read(|section| build(section, &BuildContext { authenticators, ..BuildContext::alone(&id) }));
     diagnostics.finish_with(built).map(|(built, _)| built).map_err(|errors| errors.to_string())
 }
 

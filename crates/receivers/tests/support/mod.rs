@@ -63,6 +63,12 @@ pub struct Started {
     stop: Stop,
 }
 
+impl Started {
+    pub fn stop(&self) {
+        self.stop.request();
+    }
+}
+
 impl Drop for Started {
     fn drop(&mut self) {
         self.stop.request();
@@ -84,7 +90,7 @@ pub async fn start_beside(authenticators: &Authenticators, id: &str, yaml: &str,
     let mut diagnostics = Diagnostics::new();
     let build = registry.receiver(&id.kind).unwrap().build;
     let section = Section::open(&loaded.root, "receivers.test", &mut diagnostics);
-    let built = section.read(|section| build(section, &BuildContext { id: &id, authenticators }));
+    let built = section.read(|section| build(section, &BuildContext { authenticators, ..BuildContext::alone(&id) }));
     let (receiver, _) = diagnostics.finish_with(built).unwrap_or_else(|errors| panic!("{errors}"));
 
     let (kept, metrics, stop) = (Kept::default(), Metrics::default(), Stop::default());
