@@ -18,14 +18,12 @@ const UNBUILT: [(&str, &[&str]); 5] = [
     (
         "receiver",
         &[
-            "carbon",
             "filelog",
             "file_log",
             "fluentforward",
             "fluent_forward",
             "hostmetrics",
             "host_metrics",
-            "influxdb",
             "kafka",
             "opencensus",
             "prometheusremotewrite",

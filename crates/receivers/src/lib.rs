@@ -9,7 +9,9 @@
 //! assert!(registry.receiver("otlp").is_some());
 //! ```
 
+mod carbon;
 mod fluentforward;
+mod influxdb;
 mod jaeger;
 mod loki;
 #[allow(dead_code, unused_imports, reason = "the receivers of logs that come next use it")]
@@ -24,6 +26,8 @@ mod zipkin;
 
 /// Makes every receiver of this crate known.
 pub fn register(registry: &mut component::Registry) {
+    registry.receivers.push(carbon::FACTORY);
+    registry.receivers.push(influxdb::FACTORY);
     registry.receivers.push(jaeger::FACTORY);
     registry.receivers.push(filelog::FACTORY);
     registry.receivers.push(otlp::FACTORY);
