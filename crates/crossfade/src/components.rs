@@ -17,19 +17,7 @@ pub(crate) fn registry() -> Registry {
 const UNBUILT: [(&str, &[&str]); 5] = [
     (
         "receiver",
-        &[
-            "carbon",
-            "filelog",
-            "file_log",
-            "hostmetrics",
-            "host_metrics",
-            "influxdb",
-            "kafka",
-            "opencensus",
-            "prometheusremotewrite",
-            "prometheus_remote_write",
-            "zipkin",
-        ],
+        &["hostmetrics", "host_metrics", "kafka", "opencensus", "prometheusremotewrite", "prometheus_remote_write"],
     ),
     (
         "processor",
@@ -54,20 +42,7 @@ const UNBUILT: [(&str, &[&str]); 5] = [
             "transform",
         ],
     ),
-    (
-        "exporter",
-        &[
-            "clickhouse",
-            "elasticsearch",
-            "jaeger",
-            "kafka",
-            "loadbalancing",
-            "load_balancing",
-            "loki",
-            "opencensus",
-            "zipkin",
-        ],
-    ),
+    ("exporter", &["clickhouse", "elasticsearch", "kafka", "loadbalancing", "load_balancing", "loki", "opencensus"]),
     (
         "connector",
         &["count", "exceptions", "failover", "routing", "servicegraph", "spanmetrics", "span_metrics", "sum"],
