@@ -7,5 +7,6 @@
 //! This crate does no I/O and reads no clock; it knows no receiver and no exporter.
 
 pub mod jaeger;
+pub mod opencensus;
 pub mod thrift;
 pub mod zipkin;
