@@ -18,21 +18,18 @@ const UNBUILT: [(&str, &[&str]); 5] = [
     (
         "receiver",
         &[
-            "carbon",
             "filelog",
             "file_log",
             "fluentforward",
             "fluent_forward",
             "hostmetrics",
             "host_metrics",
-            "influxdb",
             "kafka",
-            "loki",
             "opencensus",
             "prometheusremotewrite",
             "prometheus_remote_write",
-            "statsd",
             "syslog",
+            "zipkin",
         ],
     ),
     (
@@ -60,6 +57,7 @@ const UNBUILT: [(&str, &[&str]); 5] = [
     ),
     (
         "exporter",
+        &["clickhouse", "elasticsearch", "kafka", "loadbalancing", "load_balancing", "loki", "opencensus", "zipkin"],
         &["clickhouse", "elasticsearch", "jaeger", "kafka", "loadbalancing", "load_balancing", "loki", "opencensus"],
     ),
     (

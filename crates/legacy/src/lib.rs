@@ -6,7 +6,15 @@
 //!
 //! This crate does no I/O and reads no clock; it knows no receiver and no exporter.
 
+pub mod thrift;
+
+pub mod carbon;
+pub mod fluent;
+pub mod influx;
 pub mod jaeger;
+pub mod lines;
+pub mod loki;
 pub mod opencensus;
+pub mod syslog;
 pub mod thrift;
 pub mod zipkin;

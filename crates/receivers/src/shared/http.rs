@@ -164,6 +164,11 @@ impl Answers {
         payload.map_err(|error| Refusal::wrong(error.status(), error.to_string()))
     }
 
+    /// The most bytes of a payload, for a coding that the protocol itself brings along.
+    pub(crate) const fn bytes_max(&self) -> usize {
+        self.limits.bytes_max
+    }
+
     /// `compression_algorithms`.
     fn check_coding(&self, headers: &HeaderMap) -> Result<(), Refusal> {
         let (Some(allowed), Some(named)) = (&self.codings, headers.get(CONTENT_ENCODING)) else {
