@@ -25,7 +25,6 @@ const UNBUILT: [(&str, &[&str]); 5] = [
             "hostmetrics",
             "host_metrics",
             "kafka",
-            "opencensus",
             "prometheusremotewrite",
             "prometheus_remote_write",
             "syslog",

@@ -6,8 +6,6 @@
 //!
 //! This crate does no I/O and reads no clock; it knows no receiver and no exporter.
 
-pub mod thrift;
-
 pub mod carbon;
 pub mod fluent;
 pub mod influx;

@@ -16,6 +16,7 @@ mod jaeger;
 mod loki;
 #[allow(dead_code, unused_imports, reason = "the receivers of logs that come next use it")]
 mod filelog;
+mod opencensus;
 mod operators;
 mod otlp;
 mod prometheus;
@@ -36,5 +37,6 @@ pub fn register(registry: &mut component::Registry) {
     registry.receivers.push(loki::FACTORY);
     registry.receivers.push(fluentforward::FACTORY);
     registry.receivers.push(zipkin::FACTORY);
+    registry.receivers.push(opencensus::FACTORY);
     registry.receivers.push(syslog::FACTORY);
 }
