@@ -23,7 +23,6 @@ mod shared;
 mod statsd;
 mod syslog;
 mod zipkin;
-mod zipkin;
 
 /// Makes every receiver of this crate known.
 pub fn register(registry: &mut component::Registry) {
@@ -37,7 +36,6 @@ pub fn register(registry: &mut component::Registry) {
     registry.receivers.push(prometheus::FACTORY);
     registry.receivers.push(statsd::FACTORY);
     registry.receivers.push(syslog::FACTORY);
-    registry.receivers.push(zipkin::FACTORY);
     registry.receivers.push(opencensus::FACTORY);
     registry.receivers.push(zipkin::FACTORY);
 }

@@ -131,7 +131,7 @@ async fn metrics_are_taken_and_points_without_a_kind_are_counted() {
     assert!(client.answered().await);
     assert_eq!(server.started.kept.items(), 10);
     let families = server.started.metrics.gather();
-    let counted = families.iter().find(|family| family.description.name.contains("points_without_kind")).unwrap();
+    let counted = families.iter().find(|family| family.name.contains("points_without_kind")).unwrap();
     assert_eq!(counted.series.len(), 1);
     assert!(format!("{:?}", counted.series).contains('3'), "{:?}", counted.series);
 }
@@ -155,7 +155,10 @@ async fn one_message_may_come_as_a_unary_call() {
     };
     assert_eq!(call(TRACES_ONE).await.unwrap(), Bytes::new());
     assert_eq!(server.started.kept.items(), 3);
-    assert_eq!(call("/opencensus.proto.agent.trace.v1.TraceService/Other").await.unwrap_err().code, Code::Unimplemented);
+    assert_eq!(
+        call("/opencensus.proto.agent.trace.v1.TraceService/Other").await.unwrap_err().code,
+        Code::Unimplemented
+    );
 }
 
 #[tokio::test]

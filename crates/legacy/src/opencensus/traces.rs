@@ -71,7 +71,7 @@ fn write_span(index: usize, mut span: Span, out: &mut SpanWriter<'_>) -> Result<
     out.dropped_attributes_count(dropped);
     let events = span.time_events.unwrap_or_default();
     for bytes in &events.time_event {
-        write_event(read("span", index, bytes)?, out);
+        write_event(&read("span", index, bytes)?, out);
     }
     out.dropped_events_count(sum(events.dropped_annotations_count, events.dropped_message_events_count));
     let links = span.links.unwrap_or_default();
@@ -173,7 +173,7 @@ fn write_attributes(attributes: Option<&Attributes>, out: &mut AttributesWriter<
     sum(attributes.dropped_attributes_count, 0)
 }
 
-fn write_event(event: TimeEvent, out: &mut SpanWriter<'_>) {
+fn write_event(event: &TimeEvent, out: &mut SpanWriter<'_>) {
     out.event(|out| {
         out.time_unix_nano(unix_nano(event.time));
         if let Some(annotation) = &event.annotation {

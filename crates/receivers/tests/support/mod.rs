@@ -43,6 +43,10 @@ impl Kept {
 
     /// Takes what comes from now on.
     pub fn take_again(&self) {
+        self.0.lock().refuse = None;
+    }
+
+    /// Takes what comes from now on.
     pub fn accept(&self) {
         self.0.lock().refuse = None;
     }
