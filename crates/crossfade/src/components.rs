@@ -15,10 +15,7 @@ pub(crate) fn registry() -> Registry {
 
 /// Components of the Collector that configurations name and that are not built yet, by role.
 const UNBUILT: [(&str, &[&str]); 5] = [
-    (
-        "receiver",
-        &["hostmetrics", "host_metrics", "kafka", "opencensus", "prometheusremotewrite", "prometheus_remote_write"],
-    ),
+    ("receiver", &["hostmetrics", "host_metrics", "kafka", "prometheusremotewrite", "prometheus_remote_write"]),
     (
         "processor",
         &[

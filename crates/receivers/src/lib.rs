@@ -15,6 +15,7 @@ mod fluentforward;
 mod influxdb;
 mod jaeger;
 mod loki;
+mod opencensus;
 mod operators;
 mod otlp;
 mod prometheus;
@@ -35,5 +36,6 @@ pub fn register(registry: &mut component::Registry) {
     registry.receivers.push(prometheus::FACTORY);
     registry.receivers.push(statsd::FACTORY);
     registry.receivers.push(syslog::FACTORY);
+    registry.receivers.push(opencensus::FACTORY);
     registry.receivers.push(zipkin::FACTORY);
 }
