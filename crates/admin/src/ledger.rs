@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use pipeline::{DiskStats, Ledger, Line, Part, Place, Seen, Unit};
+use pipeline::{DiskStats, Ledger, Line, Part, Place, Seen, Total, TotalsGroup, Unit};
 use serde::Serialize;
 
 /// The answer of `GET /api/v1/ledger`.
@@ -24,6 +24,34 @@ pub struct LedgerReport {
     pub parts: Vec<PartReport>,
     /// What came to sockets before it was accepted, since the process started.
     pub arrivals: Vec<ArrivalReport>,
+    /// What the metrics of `ledger.totals` add up to at each receiver, since the process started.
+    pub totals: Vec<TotalsReport>,
+}
+
+/// Metrics that measure the same.
+#[derive(Clone, Debug, Serialize)]
+pub struct TotalsReport {
+    /// Their names.
+    pub metrics: Vec<String>,
+    /// Whether all totals are the same; none while there are not two to compare.
+    pub agree: Option<bool>,
+    /// One for each receiver and name.
+    pub totals: Vec<TotalReport>,
+}
+
+/// What one metric of one receiver adds up to.
+#[derive(Clone, Debug, Serialize)]
+pub struct TotalReport {
+    /// The receiver's id.
+    pub receiver: String,
+    /// The metric's name.
+    pub metric: String,
+    /// The sum of all increases, in the metric's own unit.
+    pub total: f64,
+    /// Points that were taken into account.
+    pub points: u64,
+    /// Points of series beyond the bound, which are missing in the total.
+    pub left_out_points: u64,
 }
 
 /// What one socket of a receiver saw. Over UDP nobody else would tell of a loss.
@@ -129,6 +157,7 @@ impl LedgerReport {
             lines,
             parts: ledger.parts().into_iter().map(PartReport::from).collect(),
             arrivals: ledger.arrivals().all().into_iter().map(ArrivalReport::from).collect(),
+            totals: ledger.totals().into_iter().map(TotalsReport::from).collect(),
         }
     }
 }
@@ -162,6 +191,23 @@ impl From<(Place, Unit, Seen)> for ArrivalReport {
             received: seen.received,
             lost: seen.lost,
         }
+    }
+}
+
+impl From<TotalsGroup> for TotalsReport {
+    fn from(group: TotalsGroup) -> Self {
+        TotalsReport {
+            agree: group.agree(),
+            metrics: group.metrics,
+            totals: group.totals.into_iter().map(TotalReport::from).collect(),
+        }
+    }
+}
+
+impl From<Total> for TotalReport {
+    fn from(total: Total) -> Self {
+        let Total { receiver, metric, total, points, left_out_points } = total;
+        TotalReport { receiver, metric, total, points, left_out_points }
     }
 }
 

@@ -74,6 +74,7 @@ fn text(report: &Value, parts: bool) -> anyhow::Result<String> {
         }
     }
     text += &arrivals_table(report);
+    text += &totals_table(report);
     if parts {
         text += &parts_table(report);
     }
@@ -105,6 +106,37 @@ fn arrivals_table(report: &Value) -> String {
         table.row(row);
     }
     format!("\n{table}{causes}\n")
+}
+
+/// What metrics add up to at each receiver; nothing where no totals are asked for.
+fn totals_table(report: &Value) -> String {
+    let groups = report["totals"].as_array().map(Vec::as_slice).unwrap_or_default();
+    if groups.is_empty() {
+        return String::new();
+    }
+    let mut table = Table::new(2, &["metric", "receiver", "total", "points"]);
+    let mut verdicts = String::new();
+    for group in groups {
+        for total in group["totals"].as_array().into_iter().flatten() {
+            let (metric, receiver) = (text_of(&total["metric"]), text_of(&total["receiver"]));
+            table.row(vec![metric, receiver, decimal(&total["total"]), items(&total["points"])]);
+        }
+        let names: Vec<String> = group["metrics"].as_array().into_iter().flatten().map(text_of).collect();
+        let verdict = match group["agree"].as_bool() {
+            Some(true) => "the totals agree",
+            Some(false) => "THE TOTALS DIFFER",
+            None => "nothing to compare yet",
+        };
+        verdicts += &format!("{}: {verdict}\n", names.join(", "));
+    }
+    format!("\n{table}{verdicts}\n")
+}
+
+/// Whole totals with separators, others as they are.
+fn decimal(value: &Value) -> String {
+    let value = value.as_f64().unwrap_or_default();
+    let is_whole = value.fract() == 0.0 && (0.0..9e15).contains(&value);
+    if is_whole { number(value as u64) } else { value.to_string() }
 }
 
 fn parts_table(report: &Value) -> String {
@@ -164,6 +196,18 @@ mod tests {
         let text = text(&report, false).unwrap();
         assert!(text.contains("statsd    udp        127.0.0.1:8125  datagrams     5,000    12\n"), "{text}");
         assert!(text.contains("statsd 127.0.0.1:8125 datagrams: 12 lost: kernel_drop\n"), "{text}");
+    }
+
+    #[test]
+    fn totals_of_the_same_thing_are_compared_to_the_last_unit() {
+        let mut report = report(true);
+        let total = |receiver, metric, total| serde_json::json!({"receiver": receiver, "metric": metric, "total": total, "points": 9});
+        let both = [total("otlp", "shop.orders", 5000.0), total("statsd", "orders", 4999.5)];
+        report["totals"] = serde_json::json!([{"metrics": ["orders", "shop.orders"], "agree": false, "totals": both}]);
+        let text = text(&report, false).unwrap();
+        assert!(text.contains("shop.orders  otlp       5,000       9\n"), "{text}");
+        assert!(text.contains("orders       statsd    4999.5       9\n"), "{text}");
+        assert!(text.contains("orders, shop.orders: THE TOTALS DIFFER\n"), "{text}");
     }
 
     #[test]

@@ -11,6 +11,7 @@ use journal::{AppendError, Journal, Record, StreamId};
 use otlp::{Batch, Signal};
 
 use crate::labels::Labels;
+use crate::totals::Totals;
 
 /// A sender that was refused for want of room is asked to come again after this time.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -56,17 +57,26 @@ pub(crate) struct FanIn {
     pub(crate) journal: Journal,
     pub(crate) chains: Vec<Arc<Chain>>,
     pub(crate) overflow: Overflow,
+    /// Where totals are wanted: they, and the receiver's id.
+    pub(crate) totals: Option<(Arc<Totals>, String)>,
 }
 
 impl Accept for FanIn {
     fn accept(&self, batch: Batch) -> Accepting {
         let writes = match self.writes(&batch) {
-            Ok(writes) if writes.is_empty() => return Box::pin(std::future::ready(Ok(()))),
             Ok(writes) => writes,
             Err(refused) => return Box::pin(std::future::ready(Err(refused))),
         };
-        let (journal, overflow) = (self.journal.clone(), self.overflow);
-        Box::pin(async move { append(&journal, writes, overflow).await })
+        let (journal, overflow, totals) = (self.journal.clone(), self.overflow, self.totals.clone());
+        Box::pin(async move {
+            if !writes.is_empty() {
+                append(&journal, writes, overflow).await?;
+            }
+            if let Some((totals, receiver)) = totals {
+                totals.add(&receiver, &batch);
+            }
+            Ok(())
+        })
     }
 }
 

@@ -25,6 +25,7 @@ use crate::ledger::{Ledger, Line};
 use crate::replay::{Replays, WayOut};
 use crate::storage;
 use crate::telemetry::{self, names};
+use crate::totals::Totals;
 
 /// Receivers get so long to finish what they have begun.
 const RECEIVERS_STOP_MAX: Duration = Duration::from_secs(5);
@@ -107,8 +108,10 @@ impl Engine {
             .flatten()
             .map_err(|cause| EngineError { component: "journal".to_owned(), error: StartError(cause) })?;
         let signals = graph.pipelines.iter().map(|plan| (plan.name.clone(), plan.signal)).collect();
+        let totals = Arc::new(Totals::new(&graph.ledger.totals, clock::unix_ns()));
+        let ledger = Ledger { journal: journal.clone(), signals, arrivals: AllArrivals::default(), totals };
         let mut engine = Engine {
-            ledger: Ledger { journal: journal.clone(), signals, arrivals: AllArrivals::default() },
+            ledger,
             replays: None,
             metrics,
             health: Health::default(),
@@ -131,7 +134,7 @@ impl Engine {
     }
 
     async fn start_all(&mut self, graph: Graph, journal: &Journal, purpose: Purpose) -> Result<(), EngineError> {
-        let Graph { pipelines, receivers, exporters, connectors, extensions, journal: settings, ledger_by, .. } = graph;
+        let Graph { pipelines, receivers, exporters, connectors, extensions, journal: settings, ledger, .. } = graph;
         for (id, extension) in extensions {
             let context = ExtensionContext {
                 health: self.health.clone(),
@@ -144,12 +147,12 @@ impl Engine {
         self.look_after(journal);
         let metrics = self.metrics.clone();
         let give_up = self.stops.give_up.clone();
-        let builder = Builder { journal, metrics: &metrics, give_up: &give_up, ledger_by: &ledger_by };
+        let builder = Builder { journal, metrics: &metrics, give_up: &give_up, ledger_by: &ledger.by };
         let queues = exporters.iter().map(|(id, built)| (id.clone(), built.delivery.queue.clone())).collect();
         let (chains, plans) = builder.chains(pipelines);
-        let arrivals = self.ledger.arrivals.clone();
+        let books = self.ledger.clone();
         let ways_in =
-            WaysIn { journal, metrics: &metrics, chains: &chains, plans: &plans, arrivals: &arrivals, queues: &queues };
+            WaysIn { journal, metrics: &metrics, chains: &chains, plans: &plans, ledger: &books, queues: &queues };
         let mut targets = BTreeMap::new();
         let mut services = Vec::new();
         for (id, built) in exporters {
@@ -479,7 +482,7 @@ struct WaysIn<'a> {
     metrics: &'a Metrics,
     chains: &'a [Arc<Chain>],
     plans: &'a [Plan],
-    arrivals: &'a AllArrivals,
+    ledger: &'a Ledger,
     queues: &'a BTreeMap<ComponentId, SendingQueue>,
 }
 
@@ -493,7 +496,9 @@ impl WaysIn<'_> {
             false => Overflow::Refuse,
         };
         let chains: Vec<_> = fed.iter().map(|index| Arc::clone(&self.chains[*index])).collect();
-        (!chains.is_empty()).then(|| FanIn { journal: self.journal.clone(), chains, overflow })
+        let totals = &self.ledger.totals;
+        let totals = (signal == Signal::Metrics && totals.are_wanted()).then(|| (Arc::clone(totals), id.to_string()));
+        (!chains.is_empty()).then(|| FanIn { journal: self.journal.clone(), chains, overflow, totals })
     }
 
     fn context(&self, id: &ComponentId, stop: Stop) -> ReceiverContext {
@@ -502,7 +507,7 @@ impl WaysIn<'_> {
             stop,
             metrics: self.metrics.clone(),
             id: id.to_string(),
-            arrivals: self.arrivals.clone(),
+            arrivals: self.ledger.arrivals.clone(),
         };
         for signal in Signal::ALL {
             let Some(fan_in) = self.fan_in(id, signal) else { continue };

@@ -13,8 +13,7 @@ use config::shapes::{Retry, SendingQueue};
 use config::{ComponentId, Diagnostic, Diagnostics, Node, Path, Section, Spanned, nearest};
 use otlp::Signal;
 
-use crate::labels::By;
-use crate::service::{self, Defined, PipelineSettings, ServiceSettings, Serving, TelemetrySettings};
+use crate::service::{self, Defined, LedgerSettings, PipelineSettings, ServiceSettings, Serving, TelemetrySettings};
 use crate::storage::{JournalConfig, JournalSettings, NamedStorage, Storage, asked_for};
 
 /// A configuration that can run.
@@ -25,7 +24,7 @@ pub struct Graph {
     pub(crate) connectors: Vec<(ComponentId, Box<dyn Connector>)>,
     pub(crate) extensions: Vec<(ComponentId, Box<dyn Extension>)>,
     pub(crate) journal: JournalSettings,
-    pub(crate) ledger_by: Vec<By>,
+    pub(crate) ledger: LedgerSettings,
     /// `service.telemetry`.
     pub telemetry: TelemetrySettings,
     /// Where the admin API is served, if it is.
@@ -67,11 +66,11 @@ impl Graph {
         let mut root = Section::open(root, Path::root(), diagnostics);
         let service = root.child("service", ServiceSettings::read);
         let journal = root.child("journal", JournalConfig::read);
-        let ledger_by = root.child("ledger", service::read_ledger);
+        let ledger = root.child("ledger", service::read_ledger);
         let admin = root.child("admin", service::read_admin);
         service::refuse_unbuilt(&mut root);
         let defined = Roles::read(&mut root);
-        let graph = Builder::new(registry, root.diagnostics()).graph(service, &defined, journal, ledger_by, admin);
+        let graph = Builder::new(registry, root.diagnostics()).graph(service, &defined, journal, ledger, admin);
         root.finish();
         (!diagnostics.has_errors()).then_some(graph).flatten()
     }
@@ -176,7 +175,7 @@ impl<'a> Builder<'a> {
         service: ServiceSettings,
         defined: &Roles<'_>,
         journal: JournalConfig,
-        ledger_by: Vec<By>,
+        ledger: LedgerSettings,
         admin: Option<Serving>,
     ) -> Option<Graph> {
         let registry = self.registry;
@@ -213,7 +212,7 @@ impl<'a> Builder<'a> {
             connectors: keep(connectors, &exporting),
             extensions: in_order(extensions, &service.extensions),
             journal: journal.settle(hint),
-            ledger_by,
+            ledger,
             telemetry: service.telemetry,
             admin,
         })

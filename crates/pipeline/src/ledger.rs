@@ -1,6 +1,7 @@
 //! The ledger: what became of every item, for each pipeline and exporter.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use component::AllArrivals;
 use journal::disk::DiskStats;
@@ -8,6 +9,7 @@ use journal::{Book, Bucket, Detail, Journal, LabelBook};
 use otlp::Signal;
 
 use crate::delivery::bucket;
+use crate::totals::{Totals, TotalsGroup};
 
 /// One line of the ledger, taken with all others at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,6 +91,7 @@ pub struct Ledger {
     pub(crate) journal: Journal,
     pub(crate) signals: BTreeMap<String, Signal>,
     pub(crate) arrivals: AllArrivals,
+    pub(crate) totals: Arc<Totals>,
 }
 
 impl Ledger {
@@ -119,6 +122,11 @@ impl Ledger {
     /// What came to sockets before it was accepted, and what of it was lost, since the process started.
     pub fn arrivals(&self) -> &AllArrivals {
         &self.arrivals
+    }
+
+    /// What the metrics of `ledger.totals` add up to at each receiver, since the process started.
+    pub fn totals(&self) -> Vec<TotalsGroup> {
+        self.totals.groups()
     }
 
     /// Why the storage refuses data now.

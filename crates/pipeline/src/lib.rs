@@ -32,6 +32,7 @@ mod selection;
 mod service;
 mod storage;
 mod telemetry;
+mod totals;
 mod trouble;
 
 pub use component::{Place, Seen, Unit};
@@ -43,3 +44,4 @@ pub use replay::{ReplayError, ReplayMode, ReplayRequest, ReplaySource, ReplaySta
 pub use selection::{Selection, SelectionError};
 pub use service::{LogEncoding, Serving, TelemetrySettings};
 pub use telemetry::{CounterSuffix, render};
+pub use totals::{Total, TotalsGroup};

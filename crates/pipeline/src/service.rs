@@ -5,6 +5,7 @@ use otlp::Signal;
 
 use crate::labels::By;
 use crate::telemetry::CounterSuffix;
+use crate::totals::TotalsSettings;
 
 /// A pipeline as the configuration names it.
 #[derive(Clone, Debug)]
@@ -194,13 +195,22 @@ fn read_reader(section: &mut Section<'_>) -> Option<String> {
     })
 }
 
-/// `ledger`: what it tells apart beside pipelines and exporters.
-pub(crate) fn read_ledger(section: &mut Section<'_>) -> Vec<By> {
+/// What the ledger does beside its lines.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct LedgerSettings {
+    /// What is told apart.
+    pub(crate) by: Vec<By>,
+    /// What is added up.
+    pub(crate) totals: TotalsSettings,
+}
+
+/// `ledger`: what is told apart, and what is added up.
+pub(crate) fn read_ledger(section: &mut Section<'_>) -> LedgerSettings {
     let choices = [("service.name", By::Service), ("metric.name", By::Metric)];
     let mut by = section.get("by").each(|field| field.one_of(&choices).optional()).or(vec![By::Service]);
     by.sort_unstable();
     by.dedup();
-    by
+    LedgerSettings { by, totals: TotalsSettings::read(section) }
 }
 
 /// The admin API's default: nothing outside this machine reaches it.

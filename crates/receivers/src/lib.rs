@@ -10,14 +10,22 @@
 //! ```
 
 mod filelog;
+mod fluentforward;
+mod jaeger;
+mod loki;
 mod operators;
 mod otlp;
 mod prometheus;
 mod shared;
+mod statsd;
 
 /// Makes every receiver of this crate known.
 pub fn register(registry: &mut component::Registry) {
     registry.receivers.push(filelog::FACTORY);
+    registry.receivers.push(jaeger::FACTORY);
     registry.receivers.push(otlp::FACTORY);
     registry.receivers.push(prometheus::FACTORY);
+    registry.receivers.push(statsd::FACTORY);
+    registry.receivers.push(loki::FACTORY);
+    registry.receivers.push(fluentforward::FACTORY);
 }

@@ -41,7 +41,8 @@ impl Kept {
         self.0.lock().refuse = Some(refused);
     }
 
-    pub fn accept(&self) {
+    /// Takes what comes from now on.
+    pub fn take_again(&self) {
         self.0.lock().refuse = None;
     }
 
@@ -60,6 +61,12 @@ pub struct Started {
     pub metrics: Metrics,
     pub arrivals: AllArrivals,
     stop: Stop,
+}
+
+impl Started {
+    pub fn stop(&self) {
+        self.stop.request();
+    }
 }
 
 impl Drop for Started {
