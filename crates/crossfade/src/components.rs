@@ -55,17 +55,7 @@ const UNBUILT: [(&str, &[&str]); 5] = [
     ),
     (
         "exporter",
-        &[
-            "clickhouse",
-            "elasticsearch",
-            "jaeger",
-            "kafka",
-            "loadbalancing",
-            "load_balancing",
-            "loki",
-            "opencensus",
-            "zipkin",
-        ],
+        &["clickhouse", "elasticsearch", "jaeger", "kafka", "loadbalancing", "load_balancing", "opencensus", "zipkin"],
     ),
     (
         "connector",

@@ -16,11 +16,13 @@ mod file;
 mod forward;
 mod influxdb;
 mod lines;
+mod loki;
 mod otlp;
 mod otlphttp;
 mod prometheus;
 mod prometheusremotewrite;
 mod statsd;
+mod victorialogs;
 
 /// Makes every exporter of this crate known.
 pub fn register(registry: &mut component::Registry) {
@@ -28,10 +30,12 @@ pub fn register(registry: &mut component::Registry) {
     registry.exporters.push(debug::FACTORY);
     registry.exporters.push(file::FACTORY);
     registry.exporters.push(influxdb::FACTORY);
+    registry.exporters.push(loki::FACTORY);
     registry.exporters.push(otlp::FACTORY);
     registry.exporters.push(otlphttp::FACTORY);
     registry.exporters.push(prometheus::FACTORY);
     registry.exporters.push(prometheusremotewrite::FACTORY);
     registry.exporters.push(statsd::FACTORY);
+    registry.exporters.push(victorialogs::FACTORY);
     registry.connectors.push(forward::FACTORY);
 }
