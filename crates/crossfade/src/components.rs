@@ -39,7 +39,7 @@ const UNBUILT: [(&str, &[&str]); 5] = [
             "transform",
         ],
     ),
-    ("exporter", &["clickhouse", "elasticsearch", "kafka", "loadbalancing", "load_balancing", "loki", "opencensus"]),
+    ("exporter", &["clickhouse", "elasticsearch", "kafka", "loadbalancing", "load_balancing", "opencensus"]),
     (
         "connector",
         &["count", "exceptions", "failover", "routing", "servicegraph", "spanmetrics", "span_metrics", "sum"],

@@ -32,10 +32,10 @@ pub fn register(registry: &mut component::Registry) {
     registry.receivers.push(influxdb::FACTORY);
     registry.receivers.push(jaeger::FACTORY);
     registry.receivers.push(loki::FACTORY);
+    registry.receivers.push(opencensus::FACTORY);
     registry.receivers.push(otlp::FACTORY);
     registry.receivers.push(prometheus::FACTORY);
     registry.receivers.push(statsd::FACTORY);
     registry.receivers.push(syslog::FACTORY);
-    registry.receivers.push(opencensus::FACTORY);
     registry.receivers.push(zipkin::FACTORY);
 }

@@ -46,11 +46,6 @@ impl Kept {
         self.0.lock().refuse = None;
     }
 
-    /// Takes what comes from now on.
-    pub fn accept(&self) {
-        self.0.lock().refuse = None;
-    }
-
     pub fn batches(&self) -> Vec<Batch> {
         self.0.lock().batches.clone()
     }
