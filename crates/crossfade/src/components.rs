@@ -15,23 +15,7 @@ pub(crate) fn registry() -> Registry {
 
 /// Components of the Collector that configurations name and that are not built yet, by role.
 const UNBUILT: [(&str, &[&str]); 5] = [
-    (
-        "receiver",
-        &[
-            "carbon",
-            "filelog",
-            "file_log",
-            "hostmetrics",
-            "host_metrics",
-            "influxdb",
-            "kafka",
-            "opencensus",
-            "prometheusremotewrite",
-            "prometheus_remote_write",
-            "syslog",
-            "zipkin",
-        ],
-    ),
+    ("receiver", &["hostmetrics", "host_metrics", "kafka", "prometheusremotewrite", "prometheus_remote_write"]),
     (
         "processor",
         &[
@@ -55,20 +39,7 @@ const UNBUILT: [(&str, &[&str]); 5] = [
             "transform",
         ],
     ),
-    (
-        "exporter",
-        &[
-            "clickhouse",
-            "elasticsearch",
-            "jaeger",
-            "kafka",
-            "loadbalancing",
-            "load_balancing",
-            "loki",
-            "opencensus",
-            "zipkin",
-        ],
-    ),
+    ("exporter", &["clickhouse", "elasticsearch", "kafka", "loadbalancing", "load_balancing", "opencensus"]),
     (
         "connector",
         &["count", "exceptions", "failover", "routing", "servicegraph", "spanmetrics", "span_metrics", "sum"],
