@@ -14,7 +14,7 @@ use super::scene::{Fault, LENGTH_S, START_S, check_exit, depth, requests};
 
 /// How a backend behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Manner {
+pub(crate) enum Manner {
     Sound(Fault),
     /// It refuses ranges of more than ten minutes, as one with limits does.
     Limited,
@@ -98,9 +98,9 @@ impl Backend {
             }
             "/prometheus/api/v1/query_range" => {
                 let times = (seconds("start")..=seconds("end")).step_by(seconds("step") as usize);
-                success(matrix(
-                    [("", "", times.map(|at| (at, self.value("queue_depth", "", at))).collect())].into_iter(),
-                ))
+                let unit = if form["query"].contains("_ms") { 1000.0 } else { 1.0 };
+                let samples = times.map(|at| (at, unit * self.value("queue_depth", "", at)));
+                success(matrix([("", "", samples.collect())].into_iter()))
             }
             other => panic!("{other} was asked for"),
         }
@@ -125,7 +125,7 @@ fn matrix(series: impl Iterator<Item = Answered>) -> String {
 }
 
 /// Serves a backend; gives its address.
-fn serve(side: Side, manner: Manner) -> String {
+pub(crate) fn serve(side: Side, manner: Manner) -> String {
     let backend = Arc::new(Backend { side, manner, stumbled: std::sync::atomic::AtomicU32::new(0) });
     let handler = move |request: Request<RequestBody>, _: Arc<ConnInfo>| {
         let backend = Arc::clone(&backend);
@@ -177,7 +177,7 @@ fn check(manners: [Manner; 2], more: &[&str], expected_exit: i32) -> (String, St
     check_exit(directory.path(), &arguments, expected_exit)
 }
 
-const SOUND: Manner = Manner::Sound(Fault::None);
+pub(crate) const SOUND: Manner = Manner::Sound(Fault::None);
 
 #[test]
 fn two_backends_that_scraped_the_same_at_other_moments_are_equal() {

@@ -126,7 +126,7 @@ pub(crate) fn recording(side: Side, fault: Fault) -> Vec<u8> {
         if at_s % 20 == 0 {
             write(&logs(at_s));
         }
-        if at_s % 5 == 0 {
+        if at_s % 4 == 0 {
             write(&traces(at_s));
         }
     }
