@@ -25,6 +25,25 @@ pub(super) struct Charts {
 #[derive(Debug, Default)]
 pub(super) struct Chart {
     pub(super) sides: [Line; 2],
+    /// Whether it counts, so that how fast it rises tells more than where it stands.
+    pub(super) is_count: bool,
+}
+
+impl Chart {
+    /// What is to be drawn of a side: values, or of counts the rise by the second.
+    pub(super) fn drawn(&self, side: Side) -> Vec<(u64, f64)> {
+        let points = &self.sides[side as usize].points;
+        if !self.is_count {
+            return points.clone();
+        }
+        let rise = |pair: &[(u64, f64)]| {
+            let seconds = pair[1].0.saturating_sub(pair[0].0) as f64 / 1e9;
+            // A fall is a reset: it has counted what it stands at.
+            let rise = if pair[1].1 < pair[0].1 { pair[1].1 } else { pair[1].1 - pair[0].1 };
+            (seconds > 0.0).then_some((pair[1].0, rise / seconds))
+        };
+        points.windows(2).filter_map(rise).collect()
+    }
 }
 
 /// A series on one side.
@@ -73,6 +92,7 @@ struct Place<'a> {
     side: Side,
     metric: &'a MetricIdentity,
     resource: &'a ResourceMetricsView<'a>,
+    is_count: bool,
 }
 
 impl Charts {
@@ -83,7 +103,8 @@ impl Charts {
     #[cfg(test)]
     pub(super) fn of_series(series: impl IntoIterator<Item = (Identity, [Vec<(u64, f64)>; 2])>) -> Charts {
         let line = |points| Line { points, ..Line::default() };
-        let chart = |(identity, sides): (Identity, [Vec<_>; 2])| (identity, Chart { sides: sides.map(line) });
+        let chart =
+            |(identity, sides): (Identity, [Vec<_>; 2])| (identity, Chart { sides: sides.map(line), is_count: false });
         Charts { names: None, series: series.into_iter().map(chart).collect() }
     }
 
@@ -114,7 +135,8 @@ impl Charts {
             MetricData::Empty => return,
         };
         let identity = names.metric(side, metric.name(), metric.unit(), kind);
-        let place = Place { side, metric: &identity, resource };
+        let is_count = !matches!(kind, MetricKind::Gauge | MetricKind::NonMonotonicSum);
+        let place = Place { side, metric: &identity, resource, is_count };
         let mut number = |point: &NumberPointView<'_>, temporality| {
             if let Some(value) = point.value() {
                 let value = value.as_double() * identity.scale;
@@ -163,7 +185,9 @@ impl Charts {
         let text = |attribute: KeyValueView<'_>| format!("{}={}", attribute.key(), attribute.value().to_text());
         let mut writer: Vec<String> = attributes.chain(of_resource).map(text).collect();
         writer.sort_unstable();
-        let line = &mut self.series.entry(identity).or_default().sides[place.side as usize];
+        let chart = self.series.entry(identity).or_default();
+        chart.is_count = place.is_count;
+        let line = &mut chart.sides[place.side as usize];
         line.add(writer.join(","), time_unix_ns, value, temporality);
     }
 }
@@ -181,6 +205,16 @@ mod tests {
         assert!(line.points.len() <= POINTS_MAX && line.points.len() > POINTS_MAX / 4);
         let gaps: Vec<u64> = line.points.windows(2).map(|pair| pair[1].0 - pair[0].0).collect();
         assert!(gaps.iter().all(|gap| *gap == gaps[0]), "{gaps:?}");
+    }
+
+    #[test]
+    fn of_counts_the_rise_by_the_second_is_drawn() {
+        let line = |points| Line { points, ..Line::default() };
+        let points = vec![(0, 1.0), (2_000_000_000, 5.0), (2_000_000_000, 6.0), (4_000_000_000, 3.0)];
+        let chart = Chart { sides: [line(points.clone()), Line::default()], is_count: true };
+        assert_eq!(chart.drawn(Side::Legacy), [(2_000_000_000, 2.0), (4_000_000_000, 1.5)]);
+        assert!(chart.drawn(Side::New).is_empty());
+        assert_eq!(Chart { is_count: false, ..chart }.drawn(Side::Legacy), points);
     }
 
     #[test]

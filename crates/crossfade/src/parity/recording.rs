@@ -177,4 +177,31 @@ mod tests {
         check(b"{\"resourceMetrics\":[{\"resource\":7}]}", Err("line 1:"));
         check(b"{\"resourceMetrics\":[", Err("line 1:"));
     }
+
+    #[test]
+    fn no_file_makes_it_panic() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("recording");
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        gzip.write_all(LINES).unwrap();
+        let packed = zstd::encode_all(LINES, 1).unwrap();
+        let mut framed = 30u32.to_be_bytes().to_vec();
+        framed.extend_from_slice(&packed);
+        let sound = [LINES.to_vec(), gzip.finish().unwrap(), packed, framed];
+        let mut random = fastrand::Rng::with_seed(5);
+        for round in 0..400 {
+            let mut bytes = sound[round % sound.len()].clone();
+            for _ in 0..random.usize(..4) {
+                let at = random.usize(..bytes.len());
+                match random.bool() {
+                    true => bytes[at] = random.u8(..),
+                    false => bytes.truncate(at.max(1)),
+                }
+            }
+            std::fs::write(&path, &bytes).unwrap();
+            if let Ok(mut recording) = Recording::open(&path) {
+                while let Ok(Some(_)) = recording.next() {}
+            }
+        }
+    }
 }

@@ -10,7 +10,7 @@ use transport::endpoint::Endpoint;
 use transport::server::{self, BodyLimits, ConnInfo, PortSharing, RequestBody, ResponseBody, ServerSettings};
 use url::form_urlencoded;
 
-use super::scene::{Fault, LENGTH_S, START_S, check_exit, depth, requests};
+use super::scene::{Fault, LENGTH_S, START_S, check_exit, depth, record, requests};
 
 /// How a backend behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -220,4 +220,20 @@ fn what_a_backend_refuses_is_told() {
     assert!(err.contains("does not answer as a Prometheus HTTP API does"), "{err}");
     let (_, err) = check([SOUND, Manner::Endless], &[], 3);
     assert!(err.contains("answers with more than 33554432 bytes"), "{err}");
+}
+
+#[test]
+fn a_recording_and_a_backend_are_compared_by_their_metrics() {
+    let directory = tempfile::tempdir().unwrap();
+    record(directory.path(), Fault::None);
+    let new = serve(Side::New, SOUND);
+    let arguments = ["--legacy", "legacy.jsonl", "--new", &new, "--config", "c.yaml"];
+    // What only one of them measures is found, and so is what both do.
+    std::fs::write(directory.path().join("c.yaml"), "migration: {parity: {ignore: {labels: [shop, method]}}}").unwrap();
+    let (out, _) = check_exit(directory.path(), &arguments, 1);
+    assert!(
+        out.contains("equivalent  metrics  queue_depth") && out.contains("equivalent  metrics  requests_total"),
+        "{out}"
+    );
+    assert!(out.contains("different   metrics  lag") && out.contains("2 equivalent"), "{out}");
 }

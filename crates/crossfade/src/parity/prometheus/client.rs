@@ -91,7 +91,8 @@ pub(super) struct Sample {
 impl<'de> Deserialize<'de> for Sample {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let (seconds, value) = <(f64, Number)>::deserialize(deserializer)?;
-        if !(0.0..1e11).contains(&seconds) {
+        // What lies beyond does not fit 64 bits of nanoseconds with ease.
+        if !(0.0..1e10).contains(&seconds) {
             return Err(D::Error::custom("a time that is none"));
         }
         Ok(Sample { time_unix_ms: (seconds * 1000.0).round() as u64, value: value.0 })
@@ -127,10 +128,10 @@ struct Answer<T> {
 }
 
 #[derive(Deserialize)]
-struct Matrix {
+pub(super) struct Matrix {
     #[serde(rename = "resultType")]
     kind: String,
-    result: Vec<Series>,
+    pub(super) result: Vec<Series>,
 }
 
 #[derive(Deserialize)]
@@ -254,7 +255,12 @@ impl Client {
     }
 }
 
-fn understood<T: DeserializeOwned>(url: &str, status: StatusCode, body: &[u8], truncated: bool) -> Result<T, ApiError> {
+pub(super) fn understood<T: DeserializeOwned>(
+    url: &str,
+    status: StatusCode,
+    body: &[u8],
+    truncated: bool,
+) -> Result<T, ApiError> {
     let url = url.to_owned();
     if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
         return Err(ApiError::Credentials { url, status });

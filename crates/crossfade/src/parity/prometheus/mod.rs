@@ -198,4 +198,40 @@ mod tests {
         let selected = selector(&[family("up_total"), family("http.requests"), family("a\"b\\c")]);
         assert_eq!(selected, r#"{__name__=~"up_total|http\\.requests|a\"b\\\\c"}"#);
     }
+
+    /// Answers that backends would not give, made from one that they do.
+    #[test]
+    fn no_answer_makes_it_panic() {
+        let sound = br#"{"status":"success","data":{"resultType":"matrix","result":[
+            {"metric":{"__name__":"t_bucket","le":"0.5","job":"a"},"values":[[1.5,"1"],[2.5,"3"]]},
+            {"metric":{"__name__":"t_bucket","le":"+Inf","job":"a"},"values":[[1.5,"2"],[2.5,"1e300"]]},
+            {"metric":{"__name__":"t_count","job":"a"},"values":[[1.5,"2"],[2.5,"-4"]]},
+            {"metric":{"__name__":"t_sum","job":"a"},"values":[[1.5,"NaN"],[2.5,"-Inf"]]},
+            {"metric":{"__name__":"q","quantile":"0.9"},"values":[[9999999999.9,"2"]],"histograms":[[1,{"count":"1"}]]},
+            {"metric":{"__name__":"c_total"},"values":[[0,"2"],[0,"1"]]}]}}"#;
+        let names = ["t_bucket", "t_count", "t_sum", "q", "q_count", "c_total"].map(str::to_owned);
+        let types = HashMap::from([("q".to_owned(), "summary".to_owned())]);
+        let families = families(&names.into(), &types);
+        let mut random = fastrand::Rng::with_seed(5);
+        let mut understood = 0;
+        for _ in 0..3000 {
+            let mut bytes = sound.to_vec();
+            for _ in 0..random.usize(..4) {
+                let at = random.usize(..bytes.len());
+                match random.u8(..4) {
+                    0 => bytes[at] = random.u8(..),
+                    1 => bytes[at] = *random.choice(b"0123456789.-eN\",[]{}").unwrap_or(&b'0'),
+                    2 => bytes.truncate(at.max(1)),
+                    _ => drop(bytes.remove(at)),
+                }
+            }
+            if let Ok(matrix) = client::understood::<client::Matrix>("", http::StatusCode::OK, &bytes, false) {
+                understood += 1;
+                for batch in batches(&families, matrix.result) {
+                    assert!(Batch::parse(batch.signal(), batch.bytes().clone(), &otlp::Limits::default()).is_ok());
+                }
+            }
+        }
+        assert!(understood > 300, "{understood} were understood");
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use parity::{Part, Percent, Subject, Verdict};
+use parity::{Part, Percent, Side, Subject, Verdict};
 
 use super::{Document, other_names, shown};
 use crate::parity::charts::{Chart, Charts};
@@ -27,6 +27,8 @@ table{border-collapse:collapse;width:100%}
 th,td{text-align:left;vertical-align:top;padding:.3rem .6rem;border-bottom:1px solid var(--line)}
 td.number,th.number{text-align:right}
 code{font:13px/1.5 ui-monospace,monospace;overflow-wrap:anywhere}
+h2 code{font-size:1.1rem}
+td code{display:inline-block;min-width:8rem}
 .different{color:#dc2626}.inconclusive{color:#a16207}.equivalent{color:#15803d}.not_comparable{color:#6b7280}
 section{margin:2rem 0}
 .charts{display:flex;flex-wrap:wrap;gap:1rem}
@@ -74,11 +76,13 @@ pub(super) fn write(document: &Document, charts: &Charts) -> String {
 fn write_sides(out: &mut String, document: &Document) {
     let (margin, confidence) = (Percent(document.margin_ratio), document.confidence * 100.0);
     let _ = writeln!(out, "<p>Asked: equal within {margin} at {confidence:.0} %.</p>");
-    out.push_str("<table>\n<tr><th>side</th><th>source</th><th class=\"number\">items</th></tr>\n");
+    out.push_str("<table>\n<tr><th>side</th><th>source</th><th>time</th><th class=\"number\">items</th></tr>\n");
     for (name, side) in [("legacy", &document.legacy), ("new", &document.new)] {
-        let (source, items) = (escaped(&side.source), side.items);
-        let _ =
-            writeln!(out, "<tr><td>{name}</td><td><code>{source}</code></td><td class=\"number\">{items}</td></tr>");
+        let (source, time, items) = (escaped(&side.source), side.time(), side.items);
+        let _ = writeln!(
+            out,
+            "<tr><td>{name}</td><td><code>{source}</code></td><td>{time}</td><td class=\"number\">{items}</td></tr>"
+        );
     }
     out.push_str("</table>\n");
 }
@@ -116,7 +120,7 @@ fn write_difference(out: &mut String, subject: &Subject) {
     }
     let open = if subject.parts.len() > 5 { "" } else { " open" };
     if !subject.parts.is_empty() {
-        let _ = writeln!(out, "<details{open}><summary>{} parts</summary>\n<table>", subject.parts.len());
+        let _ = writeln!(out, "<details{open}><summary>where</summary>\n<table>");
         for part in &subject.parts {
             let (class, verdict) = (part.verdict.name(), shown(&part.verdict));
             let (name, sentence) = (escaped(&part.name), escaped(&part.sentence));
@@ -141,45 +145,53 @@ fn charted(subject: &Subject) -> impl Iterator<Item = &Part> {
 
 /// Both sides beside each other, to the same scale.
 fn write_chart(out: &mut String, part: &Part, chart: &Chart) {
-    let points = || chart.sides.iter().flat_map(|line| &line.points);
+    let sides = [Side::Legacy, Side::New].map(|side| (side, chart.drawn(side)));
     let range = |of: fn(&(u64, f64)) -> f64| {
-        let values = points().map(of);
+        let values = sides.iter().flat_map(|(_, points)| points).map(of);
         values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| (low.min(value), high.max(value)))
     };
     let (times, values) = (range(|point| point.0 as f64), range(|point| point.1));
-    let _ = writeln!(
-        out,
-        "<p><code>{}</code>: {}</p>\n<div class=\"charts\">",
-        escaped(&part.name),
-        escaped(&part.sentence)
-    );
-    for (side, line) in ["legacy", "new"].into_iter().zip(&chart.sides) {
+    let unit = if chart.is_count { ", rise by the second" } else { "" };
+    let _ = writeln!(out, "<p><code>{}</code>{unit}</p>\n<div class=\"charts\">", escaped(&part.name));
+    for (side, points) in &sides {
         let _ = write!(
             out,
-            "<figure><figcaption>{side}</figcaption><svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{side}\">"
+            "<figure><figcaption>{side}</figcaption>\
+             <svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{side}\">"
         );
-        if line.points.is_empty() {
-            let _ = write!(out, "<text x=\"{}\" y=\"{}\">nothing</text>", WIDTH / 2.0 - 20.0, HEIGHT / 2.0);
-        } else {
-            out.push_str("<polyline class=\"");
-            let _ = write!(out, "{side}\" points=\"");
-            for (time, value) in &line.points {
-                let x = SPACE + place(*time as f64, times) * (WIDTH - 2.0 * SPACE);
-                let y = HEIGHT - SPACE - place(*value, values) * (HEIGHT - 2.0 * SPACE);
-                let _ = write!(out, "{x:.1},{y:.1} ");
+        match points.is_empty() {
+            true => {
+                let _ = write!(out, "<text x=\"{}\" y=\"{}\">nothing</text>", WIDTH / 2.0 - 20.0, HEIGHT / 2.0);
             }
-            out.push_str("\"/>");
-            let _ = write!(
-                out,
-                "<text x=\"4\" y=\"10\">{}</text><text x=\"4\" y=\"{}\">{}</text>",
-                values.1,
-                HEIGHT - 2.0,
-                values.0
-            );
+            false => write_line(out, *side, points, times, values),
         }
         out.push_str("</svg></figure>\n");
     }
     out.push_str("</div>\n");
+}
+
+fn write_line(out: &mut String, side: Side, points: &[(u64, f64)], times: (f64, f64), values: (f64, f64)) {
+    let _ = write!(out, "<polyline class=\"{side}\" points=\"");
+    for (time, value) in points {
+        let x = SPACE + place(*time as f64, times) * (WIDTH - 2.0 * SPACE);
+        let y = HEIGHT - SPACE - place(*value, values) * (HEIGHT - 2.0 * SPACE);
+        let _ = write!(out, "{x:.1},{y:.1} ");
+    }
+    let (least, greatest) = (brief(values.0), brief(values.1));
+    let bottom = HEIGHT - 2.0;
+    let _ = write!(out, "\"/><text x=\"4\" y=\"10\">{greatest}</text><text x=\"4\" y=\"{bottom}\">{least}</text>");
+}
+
+/// A number with the digits that a chart can show.
+fn brief(value: f64) -> String {
+    let size = value.abs();
+    match size {
+        0.0 => "0".to_owned(),
+        _ if !(1e-3..1e9).contains(&size) => format!("{value:.3e}"),
+        _ if size >= 1000.0 => format!("{value:.0}"),
+        _ if size >= 1.0 => format!("{value:.2}"),
+        _ => format!("{value:.4}"),
+    }
 }
 
 /// Where a value lies between the least and the greatest; in the middle, if they are the same.

@@ -14,9 +14,9 @@ pub(super) fn write(document: &Document) -> String {
     let _ = writeln!(out, "{}.\n", document.summary());
     let (margin, confidence) = (Percent(document.margin_ratio), document.confidence * 100.0);
     let _ = writeln!(out, "Asked: equal within {margin} at {confidence:.0} %.\n");
-    let _ = writeln!(out, "| side | source | items |\n|---|---|---:|");
+    let _ = writeln!(out, "| side | source | time | items |\n|---|---|---|---:|");
     for (name, side) in [("legacy", &document.legacy), ("new", &document.new)] {
-        let _ = writeln!(out, "| {name} | {} | {} |", code(&side.source), side.items);
+        let _ = writeln!(out, "| {name} | {} | {} | {} |", code(&side.source), side.time(), side.items);
     }
     for remark in document.remarks() {
         let _ = writeln!(out, "\n> Note: {}", text(&remark));

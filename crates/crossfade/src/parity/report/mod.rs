@@ -9,6 +9,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 
+use component::clock::Calendar;
 use parity::{Demand, Explanation, Report, Subject, Verdict};
 use serde::Serialize;
 
@@ -44,6 +45,21 @@ pub(super) struct SideSummary {
     pub(super) items: u64,
     pub(super) from_unix_ns: Option<u64>,
     pub(super) to_unix_ns: Option<u64>,
+}
+
+impl SideSummary {
+    /// From when to when, in UTC.
+    fn time(&self) -> String {
+        match (self.from_unix_ns, self.to_unix_ns) {
+            (Some(from), Some(to)) => format!("{} to {}", shown_time(from), shown_time(to)),
+            _ => "no time".to_owned(),
+        }
+    }
+}
+
+fn shown_time(unix_ns: u64) -> String {
+    let Calendar { year, month, day, hour, minute, second, .. } = Calendar::from_unix_ns(unix_ns);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
 }
 
 /// The verdict over everything.

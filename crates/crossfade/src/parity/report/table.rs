@@ -40,7 +40,7 @@ pub(super) fn write(document: &Document) -> String {
         let _ = writeln!(out, "note: {}", printable(&remark));
     }
     for (name, side) in [("legacy", &document.legacy), ("new", &document.new)] {
-        let _ = writeln!(out, "{name:<6}  {}: {} items", printable(&side.source), number(side.items));
+        let _ = writeln!(out, "{name:<6}  {}: {} items, {}", printable(&side.source), number(side.items), side.time());
     }
     let (margin, confidence) = (Percent(document.margin_ratio), document.confidence * 100.0);
     let _ = writeln!(out, "{} (margin {margin}, confidence {confidence:.0} %)", document.summary());

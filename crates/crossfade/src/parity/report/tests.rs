@@ -60,7 +60,7 @@ fn document(report: Report, notes: Vec<String>) -> Document {
         source: source.to_owned(),
         items: 1234,
         from_unix_ns: Some(1_800_000_000_000_000_000),
-        to_unix_ns: None,
+        to_unix_ns: Some(1_800_003_600_000_000_000),
     };
     Document::new(report, [side("legacy.jsonl"), side("http://host/<prometheus>")], Demand::default(), notes)
 }
