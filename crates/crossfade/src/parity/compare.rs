@@ -30,6 +30,9 @@ const SLICES_MAX: u64 = 500;
 /// How long backends get to have everything, where nobody says otherwise.
 const SETTLE: Duration = Duration::from_secs(120);
 
+/// No clock stands beyond this, which is in the year 2262; what claims to be later is not compared.
+const TIME_MAX_UNIX_NS: u64 = i64::MAX as u64;
+
 /// One side.
 enum Source {
     Recording(Box<Recorded>),
@@ -165,7 +168,8 @@ fn windows(sides: &[Source; 2], arguments: &ParityArguments, asked: &Asked) -> a
                 both
             }
         };
-        windows.insert(signal, Window { to_unix_ns: window.to_unix_ns.saturating_sub(settle_ns), ..window });
+        let to_unix_ns = window.to_unix_ns.min(TIME_MAX_UNIX_NS).saturating_sub(settle_ns);
+        windows.insert(signal, Window { to_unix_ns, ..window });
     }
     if recorded == 1 {
         // A metrics API knows nothing of other signals.

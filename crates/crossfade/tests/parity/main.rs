@@ -105,3 +105,22 @@ fn names_and_margins_come_from_a_configuration() {
     check_exit(directory.path(), &with(&["--config", "c.yaml"]), 0);
     check_exit(directory.path(), &with(&["--config", "c.yaml", "--margin", "1%"]), 1);
 }
+
+#[test]
+fn times_that_no_clock_shows_are_no_panic() {
+    let directory = tempfile::tempdir().unwrap();
+    for time in ["0", "1", "9223372036854775807", "18446744073709551615"] {
+        let point = format!("{{\"timeUnixNano\":\"{time}\",\"asDouble\":1}},{{\"timeUnixNano\":\"5\",\"asDouble\":1}}");
+        let metric = format!("{{\"name\":\"a\",\"gauge\":{{\"dataPoints\":[{point}]}}}}");
+        let span = format!("{{\"traceId\":\"{:032}\",\"spanId\":\"{:016}\",\"endTimeUnixNano\":\"{time}\"}}", 1, 1);
+        let lines = [
+            format!("{{\"resourceMetrics\":[{{\"scopeMetrics\":[{{\"metrics\":[{metric}]}}]}}]}}"),
+            format!("{{\"resourceLogs\":[{{\"scopeLogs\":[{{\"logRecords\":[{{\"timeUnixNano\":\"{time}\"}}]}}]}}]}}"),
+            format!("{{\"resourceSpans\":[{{\"scopeSpans\":[{{\"spans\":[{span}]}}]}}]}}"),
+        ];
+        for name in ["legacy.jsonl", "new.jsonl"] {
+            fs::write(directory.path().join(name), lines.join("\n")).unwrap();
+        }
+        check_exit(directory.path(), &BOTH, 2);
+    }
+}
