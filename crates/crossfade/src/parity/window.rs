@@ -55,9 +55,30 @@ pub(super) fn extent(batch: &Batch) -> Window {
     window
 }
 
-/// The items of a batch that lie in the window.
+/// What a scraper and a ruler say of themselves: it differs between two of them by its nature.
+pub(super) fn is_of_the_scraper(name: &str) -> bool {
+    const OF_SCRAPES: [&str; 10] = [
+        "duration_seconds",
+        "samples_scraped",
+        "samples_post_metric_relabeling",
+        "series_added",
+        "timeout_seconds",
+        "sample_limit",
+        "samples_limit",
+        "body_size_bytes",
+        "response_size_bytes",
+        "series_limit",
+    ];
+    let of_scrapes = name.strip_prefix("scrape_").is_some_and(|rest| OF_SCRAPES.contains(&rest));
+    of_scrapes || matches!(name, "up" | "ALERTS" | "ALERTS_FOR_STATE")
+}
+
+/// The items of a batch that lie in the window, without those of scrapers.
 pub(super) fn cut(batch: Batch, window: Window) -> Batch {
-    if extent(&batch).meet(window) == extent(&batch) {
+    let metrics = batch.metrics().into_iter().flat_map(|metrics| metrics.resource_metrics());
+    let mut metrics = metrics.flat_map(|resource| resource.scope_metrics()).flat_map(|scope| scope.metrics());
+    let is_whole = extent(&batch).meet(window) == extent(&batch);
+    if is_whole && !metrics.any(|metric| is_of_the_scraper(metric.name())) {
         return batch;
     }
     let mut kept = Vec::with_capacity(batch.size_bytes());
@@ -78,6 +99,8 @@ fn copy(signal: Signal, depth: usize, message: &[u8], out: &mut Vec<u8>, keep: &
     let items_at = if signal == Signal::Metrics { 4 } else { 2 };
     for field in Fields::new(message) {
         match field.value {
+            FieldValue::Length(inner)
+                if (signal, depth, field.number) == METRIC && is_of_the_scraper(name_of(inner)) => {}
             FieldValue::Length(inner) if is_way(field.number) && depth == items_at => {
                 if keep(time_of(signal, inner)) {
                     out.extend_from_slice(field.raw(message));
@@ -91,6 +114,13 @@ fn copy(signal: Signal, depth: usize, message: &[u8], out: &mut Vec<u8>, keep: &
             _ => out.extend_from_slice(field.raw(message)),
         }
     }
+}
+
+/// Where metrics are in a request.
+const METRIC: (Signal, usize, u32) = (Signal::Metrics, 2, 2);
+
+fn name_of(metric: &[u8]) -> &str {
+    Fields::new(metric).find(|field| field.number == 1).map_or("", |field| field.value.str())
 }
 
 /// When an item is: the end of a span, the time of a point, and of a record the time that it has.
@@ -114,11 +144,15 @@ mod tests {
     use super::*;
 
     fn points(times: &[u64]) -> Batch {
+        points_of("level", times)
+    }
+
+    fn points_of(name: &str, times: &[u64]) -> Batch {
         let mut encoder = MetricsEncoder::new();
         encoder.resource_metrics(|resource| {
             resource.scope_metrics(|scope| {
                 scope.metric(|metric| {
-                    metric.name("level");
+                    metric.name(name);
                     metric.gauge(|gauge| {
                         for time in times {
                             gauge.point(|point| {
@@ -146,6 +180,14 @@ mod tests {
         check(points(&[40]), (40, 40), 0);
         let cut = cut(points(&[10, 20]), Window { from_unix_ns: 20, to_unix_ns: 30 });
         assert_eq!(cut.bytes(), points(&[20]).bytes());
+    }
+
+    #[test]
+    fn what_a_scraper_says_of_itself_is_left_out() {
+        let window = Window { from_unix_ns: 20, to_unix_ns: 30 };
+        assert_eq!(cut(points_of("up", &[25]), window).items(), 0);
+        assert_eq!(cut(points_of("scrape_duration_seconds", &[25]), window).items(), 0);
+        assert_eq!(cut(points_of("scrape_attempts", &[25]), window).items(), 1);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::client::{Sample, Series};
+use crate::parity::window::is_of_the_scraper;
 use otlp::encode::MetricsEncoder;
 use otlp::{Batch, NumberValue, Temporality};
 
@@ -23,11 +24,6 @@ pub(super) struct Family {
     pub(super) members: Vec<String>,
 }
 
-/// What a scraper and a ruler say of themselves: it differs between two of them by its nature.
-fn is_of_the_backend(name: &str) -> bool {
-    matches!(name, "up" | "ALERTS" | "ALERTS_FOR_STATE") || name.starts_with("scrape_")
-}
-
 /// What a single number is, by what is known of its name, or else by the name itself.
 pub(super) fn kind_of_number(name: &str, types: &HashMap<String, String>) -> Kind {
     let type_of = |name: &str| types.get(name).map(String::as_str).filter(|kind| *kind != "unknown");
@@ -43,7 +39,7 @@ pub(super) fn kind_of_number(name: &str, types: &HashMap<String, String>) -> Kin
 /// Puts names together.
 pub(super) fn families(names: &BTreeSet<String>, types: &HashMap<String, String>) -> Vec<Family> {
     let mut found: BTreeMap<String, Family> = BTreeMap::new();
-    for name in names.iter().filter(|name| !is_of_the_backend(name)) {
+    for name in names.iter().filter(|name| !is_of_the_scraper(name)) {
         let (base, kind) = belonging(name, names, types);
         let family = found.entry(base.to_owned());
         let family = family.or_insert_with(|| Family { name: base.to_owned(), kind, members: Vec::new() });

@@ -11,6 +11,9 @@ use crate::parity::charts::{Chart, Charts};
 const CHARTS_MAX: usize = 24;
 const CHARTS_OF_SUBJECT_MAX: usize = 4;
 
+/// So many subjects that differ are shown with their parts.
+const DETAILED_MAX: usize = 200;
+
 /// The size of a chart, and the space around its lines.
 const WIDTH: f64 = 420.0;
 const HEIGHT: f64 = 150.0;
@@ -57,8 +60,7 @@ pub(super) fn write(document: &Document, charts: &Charts) -> String {
     }
     let by_name = charts.by_name();
     let mut shown_charts = 0;
-    for subject in document.by_urgency().into_iter().filter(|subject| matches!(subject.verdict, Verdict::Different(_)))
-    {
+    for subject in document.differing().take(DETAILED_MAX) {
         write_difference(&mut out, subject);
         for part in charted(subject) {
             if let Some(chart) = by_name.get(&part.name).filter(|_| shown_charts < CHARTS_MAX) {
@@ -68,6 +70,10 @@ pub(super) fn write(document: &Document, charts: &Charts) -> String {
         }
         out.push_str("</section>\n");
     }
+    if let Some(more) = document.not_detailed(DETAILED_MAX) {
+        let _ = writeln!(out, "<p>{}.</p>", escaped(&more));
+    }
+    write_failures(&mut out, document);
     write_subjects(&mut out, document);
     out.push_str("</body>\n</html>\n");
     out
@@ -85,6 +91,15 @@ fn write_sides(out: &mut String, document: &Document) {
         );
     }
     out.push_str("</table>\n");
+}
+
+fn write_failures(out: &mut String, document: &Document) {
+    for (explanation, subjects) in document.found_failures() {
+        let parity::Explanation { title, explanation, example, remedy } = explanation;
+        let [title, explanation, example, remedy] = [title, explanation, example, remedy].map(escaped);
+        let _ = writeln!(out, "<h2>{title}, {subjects}</h2>\n<p>{explanation}</p>");
+        let _ = writeln!(out, "<p>Example: {example}</p>\n<p>Remedy: {remedy}</p>");
+    }
 }
 
 fn write_subjects(out: &mut String, document: &Document) {
@@ -110,13 +125,8 @@ fn write_difference(out: &mut String, subject: &Subject) {
     if let Some(names) = other_names(subject) {
         let _ = writeln!(out, "<p>Names: {}.</p>", escaped(&names));
     }
-    if let Some(explanation) = subject.failure.map(parity::Failure::explain) {
-        let parity::Explanation { title, explanation, example, remedy } = explanation;
-        let [title, explanation, example, remedy] = [title, explanation, example, remedy].map(escaped);
-        let _ = writeln!(
-            out,
-            "<p><strong>{title}.</strong> {explanation}</p>\n<p>Example: {example}</p>\n<p>Remedy: {remedy}</p>"
-        );
+    if let Some(failure) = subject.failure {
+        let _ = writeln!(out, "<p>Failure: <strong>{}</strong></p>", escaped(failure.explain().title));
     }
     let open = if subject.parts.len() > 5 { "" } else { " open" };
     if !subject.parts.is_empty() {

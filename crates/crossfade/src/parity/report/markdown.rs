@@ -2,12 +2,14 @@
 
 use std::fmt::Write;
 
-use parity::{Percent, Verdict};
+use parity::{Percent, Subject, Verdict};
 
 use super::{Document, other_names, shown};
 
 /// So many parts of a subject that differs are shown.
 const PARTS_MAX: usize = 20;
+/// So many subjects that differ are shown with their parts.
+const DETAILED_MAX: usize = 50;
 
 pub(super) fn write(document: &Document) -> String {
     let mut out = format!("# Parity: {}\n\n", document.verdict.name());
@@ -28,24 +30,31 @@ pub(super) fn write(document: &Document) -> String {
         let (verdict, name, sentence) = (shown(&subject.verdict), code(&subject.name), text(&subject.sentence));
         let _ = writeln!(out, "| {verdict} | {} | {name} | {sentence} |", subject.signal);
     }
-    for subject in document.by_urgency().into_iter().filter(|subject| matches!(subject.verdict, Verdict::Different(_)))
-    {
-        let _ = writeln!(out, "\n## {}\n\n{}.", code(&subject.name), text(&subject.sentence));
-        if let Some(names) = other_names(subject) {
-            let _ = writeln!(out, "\nNames: {}.", text(&names));
-        }
-        let differing = subject.parts.iter().filter(|part| matches!(part.verdict, Verdict::Different(_)));
-        for (at, part) in differing.take(PARTS_MAX).enumerate() {
-            let gap = if at == 0 { "\n" } else { "" };
-            let _ = writeln!(out, "{gap}- {}: {}", code(&part.name), text(&part.sentence));
-        }
-        if let Some(explanation) = subject.failure.map(parity::Failure::explain) {
-            let parity::Explanation { title, explanation, example, remedy } = explanation;
-            let _ = writeln!(out, "\n**{}.** {}", text(title), text(explanation));
-            let _ = writeln!(out, "\nExample: {}\n\nRemedy: {}", text(example), text(remedy));
-        }
+    document.differing().take(DETAILED_MAX).for_each(|subject| write_difference(&mut out, subject));
+    if let Some(more) = document.not_detailed(DETAILED_MAX) {
+        let _ = writeln!(out, "\n{more}.");
+    }
+    for (explanation, subjects) in document.found_failures() {
+        let parity::Explanation { title, explanation, example, remedy } = explanation;
+        let _ = writeln!(out, "\n## {}, {subjects}\n\n{}", text(title), text(explanation));
+        let _ = writeln!(out, "\nExample: {}\n\nRemedy: {}", text(example), text(remedy));
     }
     out
+}
+
+fn write_difference(out: &mut String, subject: &Subject) {
+    let _ = writeln!(out, "\n## {}\n\n{}.", code(&subject.name), text(&subject.sentence));
+    if let Some(names) = other_names(subject) {
+        let _ = writeln!(out, "\nNames: {}.", text(&names));
+    }
+    let differing = subject.parts.iter().filter(|part| matches!(part.verdict, Verdict::Different(_)));
+    for (at, part) in differing.take(PARTS_MAX).enumerate() {
+        let gap = if at == 0 { "\n" } else { "" };
+        let _ = writeln!(out, "{gap}- {}: {}", code(&part.name), text(&part.sentence));
+    }
+    if let Some(failure) = subject.failure {
+        let _ = writeln!(out, "\nFailure: {}.", text(failure.explain().title));
+    }
 }
 
 /// Text in which nothing is markup, on one line.

@@ -118,6 +118,27 @@ impl Document {
         subjects
     }
 
+    /// Subjects that differ.
+    fn differing(&self) -> impl Iterator<Item = &Subject> {
+        self.report.subjects.iter().filter(|subject| matches!(subject.verdict, Verdict::Different(_)))
+    }
+
+    /// What differs beyond those of which the details are shown.
+    fn not_detailed(&self, detailed_max: usize) -> Option<String> {
+        let more = self.differing().count().saturating_sub(detailed_max);
+        (more > 0).then(|| format!("details of {more} more that differ are in the JSON report"))
+    }
+
+    /// The failures that were found, and in how many subjects.
+    fn found_failures(&self) -> Vec<(Explanation, String)> {
+        let mut counts: BTreeMap<parity::Failure, usize> = BTreeMap::new();
+        for failure in self.report.subjects.iter().filter_map(|subject| subject.failure) {
+            *counts.entry(failure).or_default() += 1;
+        }
+        let subjects = |count| if count == 1 { "1 subject".to_owned() } else { format!("{count} subjects") };
+        counts.into_iter().map(|(failure, count)| (failure.explain(), subjects(count))).collect()
+    }
+
     /// How many there are of each, in one line.
     fn summary(&self) -> String {
         let counted = |verdict: &str| self.report.counts.get(verdict).copied().unwrap_or(0);

@@ -2,13 +2,15 @@
 
 use std::fmt::Write;
 
-use parity::{Percent, Verdict};
+use parity::{Percent, Subject, Verdict};
 
 use super::{Document, other_names, shown};
 use crate::table::{Table, number};
 
 /// So many parts of a subject that differs are shown.
 const PARTS_MAX: usize = 5;
+/// So many subjects that differ are shown with their parts.
+const DETAILED_MAX: usize = 50;
 
 pub(super) fn write(document: &Document) -> String {
     let mut table = Table::new(4, &["verdict", "signal", "subject", "in words"]);
@@ -20,21 +22,13 @@ pub(super) fn write(document: &Document) -> String {
     if !document.report.subjects.is_empty() {
         let _ = writeln!(out, "{table}");
     }
-    for subject in document.by_urgency() {
-        if matches!(subject.verdict, Verdict::Different(_)) {
-            let _ = writeln!(out, "{}", printable(&subject.name));
-            let names = other_names(subject).into_iter().map(|names| format!("names      {names}"));
-            let differing = subject.parts.iter().filter(|part| matches!(part.verdict, Verdict::Different(_)));
-            let parts = differing.take(PARTS_MAX).map(|part| format!("where      {}: {}", part.name, part.sentence));
-            let failure = subject.failure.map(parity::Failure::explain);
-            let failure = failure.iter().flat_map(|explanation| {
-                [format!("failure    {}", explanation.title), format!("remedy     {}", explanation.remedy)]
-            });
-            for line in names.chain(parts).chain(failure) {
-                let _ = writeln!(out, "  {}", printable(&line));
-            }
-            out.push('\n');
-        }
+    document.differing().take(DETAILED_MAX).for_each(|subject| write_difference(&mut out, subject));
+    for (explanation, subjects) in document.found_failures() {
+        let parity::Explanation { title, explanation, remedy, .. } = explanation;
+        let _ = writeln!(out, "{title}, {subjects}\n  {explanation}\n  remedy     {remedy}\n");
+    }
+    if let Some(more) = document.not_detailed(DETAILED_MAX) {
+        let _ = writeln!(out, "note: {more}");
     }
     for remark in document.remarks() {
         let _ = writeln!(out, "note: {}", printable(&remark));
@@ -45,6 +39,18 @@ pub(super) fn write(document: &Document) -> String {
     let (margin, confidence) = (Percent(document.margin_ratio), document.confidence * 100.0);
     let _ = writeln!(out, "{} (margin {margin}, confidence {confidence:.0} %)", document.summary());
     out
+}
+
+fn write_difference(out: &mut String, subject: &Subject) {
+    let _ = writeln!(out, "{}", printable(&subject.name));
+    let names = other_names(subject).into_iter().map(|names| format!("names      {names}"));
+    let differing = subject.parts.iter().filter(|part| matches!(part.verdict, Verdict::Different(_)));
+    let parts = differing.take(PARTS_MAX).map(|part| format!("where      {}: {}", part.name, part.sentence));
+    let failure = subject.failure.map(|failure| format!("failure    {}", failure.explain().title));
+    for line in names.chain(parts).chain(failure) {
+        let _ = writeln!(out, "  {}", printable(&line));
+    }
+    out.push('\n');
 }
 
 /// Nothing that a terminal would obey.
