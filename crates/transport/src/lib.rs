@@ -1,5 +1,5 @@
-//! HTTP and gRPC servers and clients with TLS, compression, limits and time-outs: everything between sockets and
-//! payload bytes.
+//! HTTP and gRPC servers and clients with TLS, compression, limits and time-outs, and sockets for protocols that are
+//! neither: everything between sockets and payload bytes.
 //!
 //! The crate moves opaque [`Bytes`](bytes::Bytes). It never looks into a payload, knows no telemetry. Its
 //! settings are plain structs; [`configured`] fills them from the shapes of a configuration.
@@ -8,6 +8,8 @@
 //! - [`grpc`]: message framing, status, unary calls on top of a server
 //! - [`grpc_client`]: unary calls over connections that are owned here
 //! - [`http_client`]: requests with capped answers, redirects and proxies under control
+//! - [`datagram`]: UDP and unix datagrams, with an account of those that the kernel drops
+//! - [`stream`]: connections of protocols that are not HTTP, and their frames
 //! - [`coding`]: gzip, zstd, deflate, snappy, LZ4, with the limit held while decompressing
 //! - [`tls`], [`endpoint`], [`retry`]: what both sides share; who may pass is [`auth`]'s to say
 //!
@@ -22,6 +24,7 @@ mod body;
 pub mod coding;
 pub mod configured;
 mod connect;
+pub mod datagram;
 pub mod endpoint;
 pub mod grpc;
 pub mod grpc_client;
@@ -29,6 +32,7 @@ pub mod http_client;
 mod io;
 pub mod retry;
 pub mod server;
+pub mod stream;
 pub mod tls;
 
 pub use connect::ConnectError;

@@ -4,6 +4,7 @@
 //! silent connections. Each connection has its own task; each request runs as the protocol demands, and its handler is
 //! dropped when the client gives up.
 
+mod accept;
 mod connection;
 mod listener;
 mod watched;
@@ -17,12 +18,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 pub use crate::body::{
     BodyError, BodyLimits, CompressedFrame, Payload, PayloadError, RequestBody, ResponseBody, read_body, read_payload,
 };
+pub(crate) use accept::{AcceptPause, Accepted, Limits, Signals, accept, secure};
 pub use listener::{BindError, Listener, LocalAddress, PortSharing, bind};
+pub(crate) use listener::{SocketKind, bind_first, is_abandoned};
 
 use crate::tls::ServerTlsConfig;
 use auth::Authenticator;
@@ -272,88 +274,11 @@ where
     H: Fn(Request<RequestBody>, Arc<ConnInfo>) -> F + Send + Sync + 'static,
     F: Future<Output = Response<ResponseBody>> + Send + 'static,
 {
-    let stop_grace = settings.stop_grace;
+    let limits = Limits { connections_max: settings.connections_max, stop_grace: settings.stop_grace };
     let shared = Arc::new(connection::Shared::new(settings, handler, Arc::clone(&stats), stop.clone()));
-    let connections = TaskTracker::new();
-    let mut pause = AcceptPause::default();
-    loop {
-        let accepted = tokio::select! {
-            biased;
-            () = stop.cancelled() => break,
-            accepted = listener.accept() => accepted,
-        };
-        match accepted {
-            Ok((socket, peer)) => {
-                pause.reset();
-                if stats.open() >= shared.settings.connections_max {
-                    stats.refused.fetch_add(1, Ordering::Relaxed);
-                    tracing::debug!(?peer, "connection refused: the limit of connections is reached");
-                    continue;
-                }
-                stats.accepted.fetch_add(1, Ordering::Relaxed);
-                let open = OpenConnection::new(Arc::clone(&stats));
-                connections.spawn(connection::run(Arc::clone(&shared), socket, peer, listener.local(), open));
-            }
-            Err(error) => {
-                stats.accept_errors.fetch_add(1, Ordering::Relaxed);
-                if let Some(delay) = pause.after(&error) {
-                    tracing::warn!(%error, delay_ms = delay.as_millis(), "cannot accept connections; trying again");
-                    tokio::time::sleep(delay).await;
-                }
-            }
-        }
-    }
-    drop(listener);
-    connections.close();
-    let _in_time = tokio::time::timeout(stop_grace, connections.wait()).await;
-    let cut_connections = connections.len();
-    shared.cut.cancel();
-    connections.wait().await;
-    Stopped { cut_connections }
-}
-
-/// Counts a connection for as long as it lives.
-struct OpenConnection(Arc<ServerStats>);
-
-impl OpenConnection {
-    fn new(stats: Arc<ServerStats>) -> OpenConnection {
-        stats.open.fetch_add(1, Ordering::Relaxed);
-        OpenConnection(stats)
-    }
-}
-
-impl Drop for OpenConnection {
-    fn drop(&mut self) {
-        self.0.open.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// How long to wait after a failed accept: not at all where one client is the cause, longer and longer where the
-/// system lacks descriptors or memory, since the next call would fail as well and the loop would spin.
-#[derive(Default)]
-struct AcceptPause {
-    next: Option<Duration>,
-}
-
-impl AcceptPause {
-    const FIRST: Duration = Duration::from_millis(10);
-    const MAX: Duration = Duration::from_secs(1);
-
-    fn reset(&mut self) {
-        self.next = None;
-    }
-
-    fn after(&mut self, error: &std::io::Error) -> Option<Duration> {
-        use std::io::ErrorKind;
-        let one_client =
-            matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset | ErrorKind::Interrupted);
-        if one_client {
-            return None;
-        }
-        let delay = self.next.unwrap_or(Self::FIRST);
-        self.next = Some((delay * 2).min(Self::MAX));
-        Some(delay)
-    }
+    let cut = shared.cut.clone();
+    let serve_one = move |accepted| connection::run(Arc::clone(&shared), accepted);
+    accept(listener, limits, serve_one, Signals { stop, cut }, stats).await
 }
 
 /// A short plain-text response, as for errors.

@@ -2,14 +2,12 @@
 
 use std::convert::Infallible;
 use std::future::Future;
-use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use hyper::service::Service;
@@ -18,16 +16,12 @@ use hyper_util::server::conn::auto;
 use pin_project_lite::pin_project;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
-use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use super::watched::Watched;
-use super::{
-    ConnInfo, DateHeader, LocalAddress, OpenConnection, Preflights, Protocols, ServerSettings, ServerStats, TlsInfo,
-};
+use super::{Accepted, ConnInfo, DateHeader, Preflights, Protocols, ServerSettings, ServerStats, secure};
 use crate::body::{Receiving, RequestBody, ResponseBody};
 use crate::grpc::{self, Status};
-use crate::io::{Io, Socket};
 use auth::{AuthError, Authenticator, Verdict};
 
 /// What all connections of a server have in common.
@@ -89,30 +83,20 @@ fn protocol_builder(settings: &ServerSettings) -> auto::Builder<TokioExecutor> {
 }
 
 /// Serves one connection to its end.
-pub(super) async fn run<H, F>(
-    shared: Arc<Shared<H>>,
-    socket: Socket,
-    peer: Option<SocketAddr>,
-    local: LocalAddress,
-    _open: OpenConnection,
-) where
+pub(super) async fn run<H, F>(shared: Arc<Shared<H>>, accepted: Accepted)
+where
     H: Fn(Request<RequestBody>, Arc<ConnInfo>) -> F + Send + Sync + 'static,
     F: Future<Output = Response<ResponseBody>> + Send + 'static,
 {
-    let handshake = secure(&shared, socket);
+    let Accepted { socket, peer, local, open: _open } = accepted;
+    let (tls, limit) = (shared.settings.tls.as_deref(), shared.settings.tls_handshake_timeout);
+    let handshake = secure(tls, limit, socket, peer, &shared.stats);
     let secured = tokio::select! {
         biased;
         secured = handshake => secured,
         () = shared.stop.cancelled() => return,
     };
-    let (io, tls) = match secured {
-        Ok(secured) => secured,
-        Err(cause) => {
-            shared.stats.tls_failures.fetch_add(1, Ordering::Relaxed);
-            tracing::debug!(?peer, %cause, "TLS handshake failed");
-            return;
-        }
-    };
+    let Some((io, tls)) = secured else { return };
     let activity = Arc::new(Activity::new());
     let info = Arc::new(ConnInfo { peer, local, tls });
     let service = RequestService { shared: Arc::clone(&shared), info, activity: Arc::clone(&activity) };
@@ -120,22 +104,6 @@ pub(super) async fn run<H, F>(
     let connection = shared.builder.serve_connection(TokioIo::new(io), service);
     if let Err(cause) = drive(&shared, connection, &activity).await {
         tracing::debug!(?peer, %cause, "connection ended with an error");
-    }
-}
-
-async fn secure<H>(shared: &Shared<H>, socket: Socket) -> Result<(Io, Option<TlsInfo>), String> {
-    let Some(tls) = &shared.settings.tls else { return Ok((Io::Plain(socket), None)) };
-    let acceptor = TlsAcceptor::from(tls.current());
-    let limit = shared.settings.tls_handshake_timeout;
-    match tokio::time::timeout(limit, acceptor.accept(socket)).await {
-        Err(_elapsed) => Err(format!("not complete after {} ms", limit.as_millis())),
-        Ok(Err(error)) => Err(error.to_string()),
-        Ok(Ok(stream)) => {
-            let (_, session) = stream.get_ref();
-            let first = session.peer_certificates().and_then(<[_]>::first);
-            let client_certificate = first.map(|der| Bytes::copy_from_slice(der));
-            Ok((Io::TlsServer(Box::new(stream)), Some(TlsInfo { client_certificate })))
-        }
     }
 }
 

@@ -56,6 +56,13 @@ pub enum PortSharing {
     Shared,
 }
 
+/// Whether a socket is of TCP or of UDP, or of a unix socket's kinds alike.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SocketKind {
+    Stream,
+    Datagram,
+}
+
 /// Why a server cannot listen.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot listen on {endpoint}: {cause}{advice}")]
@@ -68,10 +75,14 @@ pub struct BindError {
 }
 
 impl BindError {
-    fn new(endpoint: &Endpoint, cause: io::Error) -> BindError {
+    pub(crate) fn new(endpoint: &Endpoint, kind: SocketKind, cause: io::Error) -> BindError {
         let advice = match (cause.kind(), endpoint) {
             (io::ErrorKind::AddrInUse, Endpoint::Tcp { port, .. }) => {
-                format!("; `ss -ltnp 'sport = :{port}'` shows which process has the port")
+                let listing = match kind {
+                    SocketKind::Stream => "-ltnp",
+                    SocketKind::Datagram => "-lunp",
+                };
+                format!("; `ss {listing} 'sport = :{port}'` shows which process has the port")
             }
             (io::ErrorKind::AddrInUse, Endpoint::Unix(path)) => {
                 format!("; `lsof {}` shows which process has the socket", path.display())
@@ -98,10 +109,17 @@ pub fn bind(endpoint: &Endpoint, sharing: PortSharing) -> Result<Listener, BindE
         Endpoint::Tcp { host, port } => bind_tcp(host, *port, sharing),
         Endpoint::Unix(path) => bind_unix(path),
     };
-    bound.map_err(|cause| BindError::new(endpoint, cause))
+    bound.map_err(|cause| BindError::new(endpoint, SocketKind::Stream, cause))
 }
 
 fn bind_tcp(host: &str, port: u16, sharing: PortSharing) -> io::Result<Listener> {
+    let listener = bind_first(host, port, |address| listen(address, host.is_empty(), sharing))?;
+    let local = LocalAddress::Tcp(listener.local_addr()?);
+    Ok(Listener { inner: Inner::Tcp(listener), local })
+}
+
+/// Binds to the first address of a host that this machine has; to all addresses, if the host is empty.
+pub(crate) fn bind_first<T>(host: &str, port: u16, bind: impl Fn(SocketAddr) -> io::Result<T>) -> io::Result<T> {
     let addresses = if host.is_empty() {
         let any_v4 = SocketAddr::from(([0, 0, 0, 0], port));
         vec![SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), port), any_v4]
@@ -113,14 +131,11 @@ fn bind_tcp(host: &str, port: u16, sharing: PortSharing) -> io::Result<Listener>
     };
     let mut last = io::Error::new(io::ErrorKind::AddrNotAvailable, "the name has no address");
     for address in addresses {
-        match listen(address, host.is_empty(), sharing) {
-            Ok(listener) => {
-                let local = LocalAddress::Tcp(listener.local_addr()?);
-                return Ok(Listener { inner: Inner::Tcp(listener), local });
-            }
+        match bind(address) {
             // Another address of the same name must not hide that the port is taken.
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => return Err(error),
             Err(error) => last = error,
+            bound => return bound,
         }
     }
     Err(last)
@@ -144,7 +159,7 @@ fn listen(address: SocketAddr, dual_stack: bool, sharing: PortSharing) -> io::Re
 
 fn bind_unix(path: &Path) -> io::Result<Listener> {
     let listener = match UnixListener::bind(path) {
-        Err(error) if error.kind() == io::ErrorKind::AddrInUse && is_abandoned(path) => {
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse && is_abandoned(path, SocketKind::Stream) => {
             std::fs::remove_file(path)?;
             UnixListener::bind(path)?
         }
@@ -154,10 +169,14 @@ fn bind_unix(path: &Path) -> io::Result<Listener> {
 }
 
 /// Whether the path is a socket on which nobody listens any more.
-fn is_abandoned(path: &Path) -> bool {
+pub(crate) fn is_abandoned(path: &Path, kind: SocketKind) -> bool {
     use std::os::unix::fs::FileTypeExt;
+    use std::os::unix::net::{UnixDatagram, UnixStream};
     let is_socket = std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket());
-    let connected = std::os::unix::net::UnixStream::connect(path);
+    let connected = match kind {
+        SocketKind::Stream => UnixStream::connect(path).map(drop),
+        SocketKind::Datagram => UnixDatagram::unbound().and_then(|socket| socket.connect(path)),
+    };
     is_socket && connected.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
 }
 

@@ -2,10 +2,12 @@
 #![allow(missing_docs, unreachable_pub, clippy::unwrap_used)]
 
 mod clients;
+mod datagrams;
 mod grpc;
 mod hostile;
 mod http;
 mod lifecycle;
 mod samples;
+mod streams;
 mod support;
 mod tls;
