@@ -92,7 +92,11 @@ def run(lab: Lab) -> None:
     config = CONFIG.format(
         **ports, jaeger_out=by_jaeger.ports["grpc"], otlp_out=by_otlp.ports["otlp"], sink=sink.endpoint
     )
-    subject = lab.subject(config + TELEMETRY.format(port=telemetry), [ports["grpc"], ports["thrift_http"]])
+    subject = lab.subject(
+        config + TELEMETRY.format(port=telemetry),
+        [ports["grpc"], ports["thrift_http"]],
+        datagrams=[ports["thrift_compact"], ports["thrift_binary"]],
+    )
     everything = 0
     for client, port in CLIENTS.items():
         expected = _send(lab, client, ports[port], beside.ports[port])
