@@ -175,11 +175,15 @@ PARTS: dict[str, Callable[[Tools], object]] = {
     "rsyslogd": lambda tools: tools._debian("rsyslogd", "rsyslog", "rsyslog-gnutls"),
     "logger": lambda tools: tools._debian("logger", "bsdutils"),
     "logrotate": lambda tools: tools._debian("logrotate", "logrotate"),
+    "carbon_cache": lambda tools: tools._debian("carbon-cache", "graphite-carbon"),
+    "whisper_fetch": lambda tools: tools._debian("whisper-fetch", "python3-whisper"),
+    "influxd": lambda tools: tools._debian("influxd", "influxdb"),
 }
 PART_VERSIONS = {
     "rsyslogd": ["-v"],
     "logger": ["--version"],
     "logrotate": ["--version"],
+    "influxd": ["version"],
 }
 
 
