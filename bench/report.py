@@ -6,6 +6,7 @@ import json
 import pathlib
 import statistics
 
+import statsd
 from peers import TITLES
 
 COMMANDS = (
@@ -70,6 +71,9 @@ def page(results: dict) -> str:
         "What it costs against memory, how fast a backlog leaves it, and how soon a process starts with one stands in",
         "[reliability](reliability.md), beside what it promises.",
     ]
+    statsd_lines = statsd.written_section()
+    if statsd_lines:
+        lines += ["", *statsd_lines]
     return "\n".join(lines) + "\n"
 
 

@@ -70,7 +70,8 @@ pub trait Extension: Send {
         Authentication::default()
     }
 
-    /// Where it keeps what waits, for the exporters whose `sending_queue.storage` names it. Most keep nothing.
+    /// Where it keeps what waits, for the exporters whose `sending_queue.storage` names it, and how far receivers have
+    /// read, for those whose `storage` does. Most keep nothing.
     fn storage(&self) -> Option<StorageHint> {
         None
     }

@@ -37,6 +37,7 @@ mod processor;
 mod receiver;
 mod registry;
 mod stop;
+mod storages;
 
 pub use arrivals::{AllArrivals, Arrivals, Place, Seen, Unit};
 pub use authentication::{Authentication, Authenticators, Listing};
@@ -55,3 +56,4 @@ pub use registry::{
     Unbuilt,
 };
 pub use stop::Stop;
+pub use storages::Storages;

@@ -9,6 +9,7 @@ use crate::exporter::BuiltExporter;
 use crate::extension::Extension;
 use crate::processor::BuiltProcessor;
 use crate::receiver::Receiver;
+use crate::storages::Storages;
 
 /// What a factory knows beside the component's own configuration.
 #[derive(Clone, Copy, Debug)]
@@ -17,13 +18,16 @@ pub struct BuildContext<'a> {
     pub id: &'a ComponentId,
     /// What its `auth` may name. Extensions are built first and find none here.
     pub authenticators: &'a Authenticators,
+    /// What the `storage` of a receiver may name. Extensions find none here either.
+    pub storages: &'a Storages,
 }
 
 impl<'a> BuildContext<'a> {
     /// Of a component beside no extension.
     pub fn alone(id: &'a ComponentId) -> BuildContext<'a> {
-        static NONE: Authenticators = Authenticators::none();
-        BuildContext { id, authenticators: &NONE }
+        static NOBODY: Authenticators = Authenticators::none();
+        static NOWHERE: Storages = Storages::none();
+        BuildContext { id, authenticators: &NOBODY, storages: &NOWHERE }
     }
 }
 

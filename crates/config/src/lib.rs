@@ -69,7 +69,7 @@ mod yaml;
 pub use diagnostic::{Diagnostic, Diagnostics, Errors, Related, Severity, json_array};
 pub use field::{Field, Integer, Read};
 pub use id::{ComponentId, ComponentIdError};
-pub use load::{Environment, Loaded, SystemEnvironment, TestEnvironment, load, parse_all, parse_str};
+pub use load::{Environment, Loaded, SystemEnvironment, TestEnvironment, load, parse_all, parse_plain, parse_str};
 pub use node::{Entry, Kind, Map, Node};
 pub use path::Path;
 pub use secret::Secret;

@@ -81,6 +81,19 @@ pub fn parse_str(name: &str, text: &str, env: &dyn Environment) -> Result<Loaded
     build(vec![Source::new(name, text)], env, Diagnostics::new())
 }
 
+/// Reads one text as it is, for formats in which `$` has a meaning of its own, such as `$1`; `name` is what messages
+/// call it.
+///
+/// # Errors
+/// As [`load`], but for references, of which there are none.
+pub fn parse_plain(name: &str, text: &str) -> Result<Loaded, Errors> {
+    let mut diagnostics = Diagnostics::new();
+    let source = Source::new(name, text);
+    let root = yaml::parse(&source, &mut Budget::new(), &mut diagnostics);
+    let (root, warnings) = diagnostics.finish_with(root)?;
+    Ok(Loaded { root, warnings, sources: vec![source] })
+}
+
 /// Reads, merges and expands several texts, each with the name that messages call it.
 ///
 /// # Errors

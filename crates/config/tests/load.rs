@@ -60,3 +60,10 @@ fn the_process_environment_is_read() {
     assert_eq!(SystemEnvironment.var("CARGO_PKG_NAME").as_deref(), Some("crossfade-config"));
     assert_eq!(SystemEnvironment.var("CROSSFADE_TEST_THAT_IS_NOT_SET"), None);
 }
+
+#[test]
+fn a_plain_text_is_not_expanded() {
+    let loaded = config::parse_plain("mapping.yml", "name: ${1}_$2").unwrap();
+    assert_eq!(loaded.root.get("name").unwrap().text(), Some("${1}_$2"));
+    assert!(config::parse_plain("mapping.yml", "name: [").is_err());
+}

@@ -1,6 +1,7 @@
 //! `crossfade load`: traffic, and counting backends, to size a deployment and to prove that nothing is lost.
 
 use std::io::Write;
+use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use load::RunId;
 use load::payload::PayloadSettings;
 use load::receive::{Backend, Detail, Fault, FaultPlan, ReceiveSettings};
 use load::send::{Amount, Destination, Protocol, Rate, SendSettings, Sending};
+use load::statsd::{StatsdSettings, send_statsd};
 use load::targets::{TargetSettings, Targets};
 use otlp::Signal;
 use transport::coding::Coding;
@@ -33,6 +35,8 @@ enum LoadCommand {
     Send(SendArguments),
     /// Receive, count, and find what is missing and what came twice.
     Receive(ReceiveArguments),
+    /// Send StatsD packets over UDP, and count them.
+    Statsd(StatsdArguments),
     /// Expose scrape targets whose every value has an identity.
     Targets(TargetsArguments),
 }
@@ -139,6 +143,31 @@ struct TargetsArguments {
     format: Format,
 }
 
+#[derive(Debug, clap::Args)]
+struct StatsdArguments {
+    /// Where to send.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8125")]
+    to: SocketAddr,
+    /// Packets a second, of all threads together; 0: as fast as they go.
+    #[arg(long, value_name = "PACKETS", default_value_t = 1000.0)]
+    rate: f64,
+    /// How long to send.
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = config::duration::parse_go)]
+    duration: Duration,
+    /// Threads, each with a socket of its own.
+    #[arg(long, default_value_t = 1)]
+    threads: u16,
+    /// Lines of each packet.
+    #[arg(long, value_name = "LINES", default_value_t = 30)]
+    lines_per_packet: u32,
+    /// Different series, each a counter that every line raises by one.
+    #[arg(long, default_value_t = 10_000)]
+    series: u32,
+    /// How the report is written.
+    #[arg(long, value_enum, default_value = "text")]
+    format: Format,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum SignalChoice {
     Traces,
@@ -180,6 +209,7 @@ pub(crate) fn load(arguments: LoadArguments) -> anyhow::Result<ExitCode> {
             LoadCommand::Send(arguments) => send(arguments).await,
             LoadCommand::Receive(arguments) => receive(arguments).await,
             LoadCommand::Targets(arguments) => targets(arguments).await,
+            LoadCommand::Statsd(arguments) => statsd(arguments).await,
         }
     })
 }
@@ -268,6 +298,27 @@ async fn targets(arguments: TargetsArguments) -> anyhow::Result<ExitCode> {
     writeln!(std::io::stderr(), "targets on {}", targets.address())?;
     signals.next().await;
     write(arguments.format, &targets.stop().await)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn statsd(arguments: StatsdArguments) -> anyhow::Result<ExitCode> {
+    let mut signals = Signals::listen()?;
+    let settings = StatsdSettings {
+        to: arguments.to,
+        threads: arguments.threads,
+        packets_per_s: Some(arguments.rate).filter(|rate| *rate > 0.0),
+        duration: arguments.duration,
+        lines_per_packet: arguments.lines_per_packet,
+        series: arguments.series,
+    };
+    // A thread that nobody waits for, unlike those of the runtime: an interruption ends the process at once.
+    let (done, sent) = tokio::sync::oneshot::channel();
+    std::thread::spawn(move || done.send(send_statsd(&settings)));
+    let report = tokio::select! {
+        report = sent => report??,
+        _ = signals.next() => return Err(anyhow!("interrupted before the end; there is no report")),
+    };
+    write(arguments.format, &report)?;
     Ok(ExitCode::SUCCESS)
 }
 

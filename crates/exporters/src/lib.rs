@@ -9,22 +9,29 @@
 //! assert!(registry.exporter("otlp_grpc").is_some());
 //! ```
 
+mod carbon;
 mod common;
 mod debug;
 mod file;
 mod forward;
+mod influxdb;
+mod lines;
 mod otlp;
 mod otlphttp;
 mod prometheus;
 mod prometheusremotewrite;
+mod statsd;
 
 /// Makes every exporter of this crate known.
 pub fn register(registry: &mut component::Registry) {
+    registry.exporters.push(carbon::FACTORY);
     registry.exporters.push(debug::FACTORY);
     registry.exporters.push(file::FACTORY);
+    registry.exporters.push(influxdb::FACTORY);
     registry.exporters.push(otlp::FACTORY);
     registry.exporters.push(otlphttp::FACTORY);
     registry.exporters.push(prometheus::FACTORY);
     registry.exporters.push(prometheusremotewrite::FACTORY);
+    registry.exporters.push(statsd::FACTORY);
     registry.connectors.push(forward::FACTORY);
 }

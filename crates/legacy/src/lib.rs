@@ -5,3 +5,13 @@
 //! its format cannot carry.
 //!
 //! This crate does no I/O and reads no clock; it knows no receiver and no exporter.
+
+pub mod carbon;
+pub mod fluent;
+pub mod influx;
+pub mod jaeger;
+pub mod lines;
+pub mod loki;
+pub mod syslog;
+pub mod thrift;
+pub mod zipkin;

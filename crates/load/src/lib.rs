@@ -3,6 +3,7 @@
 //! - [`payload`]: requests that are made once and then patched in place
 //! - [`send`]: a load generator for OTLP over gRPC and HTTP
 //! - [`receive`]: counting backends for OTLP and remote write, with faults on demand
+//! - [`statsd`]: StatsD packets at a given rate
 //! - [`targets`]: targets to scrape
 //! - [`shop`]: a small shop for demonstrations
 //! - [`verdict`]: what was acknowledged against what arrived
@@ -47,6 +48,7 @@ pub mod send;
 pub mod sequences;
 pub mod shop;
 mod signal_name;
+pub mod statsd;
 pub mod targets;
 pub mod verdict;
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use component::{
     Authenticators, BuildContext, BuiltExporter, BuiltProcessor, Connector, Delivery, Exporter, Extension, Listing,
-    Order, Receiver, Registry, Waiting,
+    Order, Receiver, Registry, Storages, Waiting,
 };
 use config::shapes::{Retry, SendingQueue};
 use config::{ComponentId, Diagnostic, Diagnostics, Node, Path, Section, Spanned, nearest};
@@ -162,11 +162,12 @@ struct Builder<'a> {
     registry: &'a Registry,
     diagnostics: &'a mut Diagnostics,
     authenticators: Authenticators,
+    storages: Storages,
 }
 
 impl<'a> Builder<'a> {
     fn new(registry: &'a Registry, diagnostics: &'a mut Diagnostics) -> Builder<'a> {
-        Builder { registry, diagnostics, authenticators: Authenticators::none() }
+        Builder { registry, diagnostics, authenticators: Authenticators::none(), storages: Storages::none() }
     }
 
     fn graph(
@@ -181,6 +182,7 @@ impl<'a> Builder<'a> {
         // Extensions first: the others may name them as authenticators.
         let extensions = self.role(EXTENSION, &defined.extensions, |kind| registry.extension(kind).map(|f| f.build));
         self.authenticators = authenticators(&extensions, &service.extensions);
+        self.storages = storages_of_receivers(&extensions, &service.extensions);
         let receivers = self.role(RECEIVER, &defined.receivers, |kind| registry.receiver(kind).map(|f| f.build));
         let processors = self.role(PROCESSOR, &defined.processors, |kind| registry.processor(kind).map(|f| f.build));
         let exporters = self.role(EXPORTER, &defined.exporters, |kind| registry.exporter(kind).map(|f| f.build));
@@ -235,7 +237,8 @@ impl<'a> Builder<'a> {
             };
             let value = match factory(&id.kind) {
                 Some(build) => {
-                    let context = BuildContext { id: &id, authenticators: &self.authenticators };
+                    let (authenticators, storages) = (&self.authenticators, &self.storages);
+                    let context = BuildContext { id: &id, authenticators, storages };
                     build_one(&context, (name, node), path, self.diagnostics, build)
                 }
                 None => {
@@ -425,13 +428,26 @@ fn storages(
     named.collect()
 }
 
+/// What the `storage` of receivers may name.
+fn storages_of_receivers(built: &Built<Option<Box<dyn Extension>>>, running: &[Spanned<ComponentId>]) -> Storages {
+    let mut all = Storages::none();
+    for (id, extension) in built {
+        let hint = extension.as_ref().and_then(|extension| extension.storage());
+        all.add(id.clone(), listing(id, running), hint);
+    }
+    all
+}
+
+fn listing(id: &ComponentId, running: &[Spanned<ComponentId>]) -> Listing {
+    let is_listed = running.iter().any(|named| named.value == *id);
+    if is_listed { Listing::Listed } else { Listing::Unlisted }
+}
+
 /// What the `auth` of components may name.
 fn authenticators(built: &Built<Option<Box<dyn Extension>>>, running: &[Spanned<ComponentId>]) -> Authenticators {
     let mut all = Authenticators::none();
     for (id, extension) in built {
-        let is_listed = running.iter().any(|named| named.value == *id);
-        let listing = if is_listed { Listing::Listed } else { Listing::Unlisted };
-        all.add(id.clone(), listing, extension.as_ref().map(|extension| extension.authentication()));
+        all.add(id.clone(), listing(id, running), extension.as_ref().map(|extension| extension.authentication()));
     }
     all
 }

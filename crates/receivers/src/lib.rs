@@ -9,12 +9,22 @@
 //! assert!(registry.receiver("otlp").is_some());
 //! ```
 
+mod fluentforward;
+mod jaeger;
+mod loki;
+#[allow(dead_code, unused_imports, reason = "the receivers of logs that come next use it")]
+mod operators;
 mod otlp;
 mod prometheus;
 mod shared;
+mod statsd;
 
 /// Makes every receiver of this crate known.
 pub fn register(registry: &mut component::Registry) {
+    registry.receivers.push(jaeger::FACTORY);
     registry.receivers.push(otlp::FACTORY);
     registry.receivers.push(prometheus::FACTORY);
+    registry.receivers.push(statsd::FACTORY);
+    registry.receivers.push(loki::FACTORY);
+    registry.receivers.push(fluentforward::FACTORY);
 }

@@ -10,6 +10,7 @@
 //! - [`http_client`]: requests with capped answers, redirects and proxies under control
 //! - [`datagram`]: UDP and unix datagrams, with an account of those that the kernel drops
 //! - [`stream`]: connections of protocols that are not HTTP, and their frames
+//! - [`one_way`]: clients of protocols that answer nothing
 //! - [`coding`]: gzip, zstd, deflate, snappy, LZ4, with the limit held while decompressing
 //! - [`tls`], [`endpoint`], [`retry`]: what both sides share; who may pass is [`auth`]'s to say
 //!
@@ -30,6 +31,7 @@ pub mod grpc;
 pub mod grpc_client;
 pub mod http_client;
 mod io;
+pub mod one_way;
 pub mod retry;
 pub mod server;
 pub mod stream;

@@ -24,6 +24,8 @@ use transport::server::{
 #[derive(Clone, Debug)]
 pub struct Got {
     pub path: String,
+    /// What stands behind `?`; none over gRPC.
+    pub query: Option<String>,
     pub headers: HeaderMap,
     pub payload: Bytes,
     /// The compressed form, without gRPC's prefix.
@@ -80,7 +82,7 @@ impl Backend {
             return grpc::unary(request, &GrpcLimits::default(), async |call| {
                 let frame = call.frame.as_ref().map(|frame| (frame.coding, frame.bytes.clone()));
                 let (path, headers) = (call.path().to_owned(), call.metadata().clone());
-                match self.record(Got { path, headers, payload: call.message, frame }) {
+                match self.record(Got { path, query: None, headers, payload: call.message, frame }) {
                     Answer::Grpc(answer) => answer,
                     _ => std::future::pending().await,
                 }
@@ -90,7 +92,8 @@ impl Backend {
         let (head, body) = request.into_parts();
         let payload = read_payload(&head.headers, body, &BodyLimits::default()).await.unwrap();
         let frame = payload.frame.map(|frame| (frame.coding, frame.bytes));
-        let got = Got { path: head.uri.path().to_owned(), headers: head.headers, payload: payload.bytes, frame };
+        let (path, query) = (head.uri.path().to_owned(), head.uri.query().map(str::to_owned));
+        let got = Got { path, query, headers: head.headers, payload: payload.bytes, frame };
         match self.record(got) {
             Answer::Http(status, headers, body) => {
                 let mut response = Response::new(ResponseBody::full(body));
@@ -126,7 +129,7 @@ pub fn built_beside(authenticators: &Authenticators, id: &str, yaml: &str) -> Re
     let mut diagnostics = Diagnostics::new();
     let build = registry.exporter(&id.kind).unwrap().build;
     let section = Section::open(&loaded.root, "exporters.test", &mut diagnostics);
-    let built = section.read(|section| build(section, &BuildContext { id: &id, authenticators }));
+    let built = section.read(|section| build(section, &BuildContext { authenticators, ..BuildContext::alone(&id) }));
     diagnostics.finish_with(built).map(|(built, _)| built).map_err(|errors| errors.to_string())
 }
 

@@ -78,7 +78,6 @@ impl Refusal {
     }
 
     /// As plain text.
-    #[expect(dead_code, reason = "the receivers that come next answer so")]
     pub(crate) fn into_text(self) -> Response<ResponseBody> {
         let mut response = text_response(self.status, self.message);
         if let Some(after) = self.retry_after {
@@ -163,6 +162,11 @@ impl Answers {
         self.check_coding(headers)?;
         let payload = read_payload(headers, body, &self.limits).await;
         payload.map_err(|error| Refusal::wrong(error.status(), error.to_string()))
+    }
+
+    /// The most bytes of a payload, for a coding that the protocol itself brings along.
+    pub(crate) const fn bytes_max(&self) -> usize {
+        self.limits.bytes_max
     }
 
     /// `compression_algorithms`.

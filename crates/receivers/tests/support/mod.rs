@@ -41,6 +41,11 @@ impl Kept {
         self.0.lock().refuse = Some(refused);
     }
 
+    /// Takes what comes from now on.
+    pub fn take_again(&self) {
+        self.0.lock().refuse = None;
+    }
+
     pub fn batches(&self) -> Vec<Batch> {
         self.0.lock().batches.clone()
     }
@@ -56,6 +61,12 @@ pub struct Started {
     pub metrics: Metrics,
     pub arrivals: AllArrivals,
     stop: Stop,
+}
+
+impl Started {
+    pub fn stop(&self) {
+        self.stop.request();
+    }
 }
 
 impl Drop for Started {
@@ -79,7 +90,7 @@ pub async fn start_beside(authenticators: &Authenticators, id: &str, yaml: &str,
     let mut diagnostics = Diagnostics::new();
     let build = registry.receiver(&id.kind).unwrap().build;
     let section = Section::open(&loaded.root, "receivers.test", &mut diagnostics);
-    let built = section.read(|section| build(section, &BuildContext { id: &id, authenticators }));
+    let built = section.read(|section| build(section, &BuildContext { authenticators, ..BuildContext::alone(&id) }));
     let (receiver, _) = diagnostics.finish_with(built).unwrap_or_else(|errors| panic!("{errors}"));
 
     let (kept, metrics, stop) = (Kept::default(), Metrics::default(), Stop::default());
