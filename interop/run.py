@@ -49,10 +49,11 @@ SCENARIOS = [
     "fluent",
     "syslog",
     "files",
+    "loki",
     "lines",
 ]
 # Scenarios of components that the Collector's build here does not have, or has no more.
-ONLY_CROSSFADE = {"statsd", "dual", "jaeger", "zipkin", "opencensus", "fluent", "syslog", "files", "lines"}
+ONLY_CROSSFADE = {"statsd", "dual", "jaeger", "zipkin", "opencensus", "fluent", "syslog", "files", "loki", "lines"}
 
 
 def main() -> int:
