@@ -158,10 +158,11 @@ def with_datadog(arguments, totals: Totals) -> None:
         client.set("visitors", f"visitor-{number % 20}")
     client.flush()
     totals.sets[totals.series("visitors", env="interop")] = 20
-    client.event("deployed: v2", "All went well\nsecond line | with a bar", alert_type="success", tags=["team:shop"])
-    totals.events.append("deployed: v2")
-    client.service_check("shop.can_connect", 2, message="no answer", tags=["team:shop"])
-    totals.checks["shop.can_connect"] = 2
+    title, check = f"{arguments.prefix}.deployed: v2", f"{arguments.prefix}.shop.can_connect"
+    client.event(title, "All went well\nsecond line | with a bar", alert_type="success", tags=["team:shop"])
+    totals.events.append(title)
+    client.service_check(check, 2, message="no answer", tags=["team:shop"])
+    totals.checks[check] = 2
     then = int(time.time()) - 30
     client.count_with_timestamp("late", 41, then)
     client.gauge_with_timestamp("measured_then", 17, then)

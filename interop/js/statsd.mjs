@@ -79,8 +79,9 @@ for (let round = 0; round < Number(options.rounds); round += 1) {
 if (!options.telegraf) {
   client.event('deployed: v2', 'All went well', { alert_type: 'success' }, { team: 'shop' });
   client.check('shop.can_connect', client.CHECKS.WARNING, { message: 'slow' }, { team: 'shop' });
-  totals.events.push('deployed: v2');
-  totals.checks['shop.can_connect'] = 1;
+  // The client puts its prefix before these as well.
+  totals.events.push(`${options.prefix}.deployed: v2`);
+  totals.checks[`${options.prefix}.shop.can_connect`] = 1;
 }
 await new Promise((done) => client.close(done));
 writeFileSync(options.record, JSON.stringify(totals));

@@ -84,7 +84,7 @@ def _one(lab: Lab, client: str, temporality: str) -> None:
 
 def _read_ledger(lab: Lab, admin: int) -> dict:
     done = subprocess.run(
-        [lab.tools.crossfade, "ledger", "--endpoint", f"127.0.0.1:{admin}", "--format", "json"],
+        [lab.tools.crossfade, "ledger", "--endpoint", f"http://127.0.0.1:{admin}", "--format", "json"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
