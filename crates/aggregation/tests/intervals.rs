@@ -5,7 +5,7 @@ mod support;
 
 use std::sync::Arc;
 
-use aggregation::statsd::{Settings, Shard, Source, Store};
+use aggregation::statsd::{Mappings, Settings, Shard, Source, Store};
 use otlp::view::{MetricData, NumberPointView};
 use support::{SECOND_NS, START_NS, settings, shown};
 
@@ -161,6 +161,29 @@ fn changes_count_where_they_came_after_the_last_value() {
 }
 
 #[test]
+fn a_clock_that_is_set_back_voids_no_gauge() {
+    let mut rig = rig("");
+    rig.line(0, 100, "depth:10|g");
+    rig.check(101, "depth gauge=10.0");
+    rig.line(0, 50, "depth:+1|g");
+    rig.line(1, 51, "depth:+2|g");
+    rig.check(102, "depth gauge=13.0");
+    rig.line(1, 103, "depth:7|g");
+    rig.line(1, 60, "depth:5|g");
+    rig.line(1, 59, "depth:+1|g");
+    rig.check(104, "depth gauge=6.0");
+}
+
+#[test]
+fn a_change_at_the_time_of_the_flush_counts_once() {
+    let mut rig = rig("");
+    rig.line(0, 10, "depth:+1|g");
+    rig.check(10, "depth gauge=1.0");
+    rig.line(0, 10, "depth:+1|g");
+    rig.check(20, "depth gauge=2.0");
+}
+
+#[test]
 fn very_many_changes_add_up() {
     let mut rig = rig("");
     rig.line(1, 1, "depth:1000|g");
@@ -203,7 +226,7 @@ fn histograms_are_deltas_or_totals() {
 
     let mut totals = rig(&format!("temporality: cumulative\n{HISTOGRAMS}"));
     totals.line(0, 1, "a:1|ms\nb:5|h\nc:1|d");
-    totals.flush(10);
+    let _ = totals.flush(10);
     totals.line(1, 11, "a:3|ms\nb:7|h\nc:4|d");
     totals.check(
         20,
@@ -253,7 +276,7 @@ fn a_shard_forgets_what_is_idle_and_the_store_does_not() {
     let mut rig = Rig::new(settings("temporality: cumulative\nmax_series: 2\nexpiry: 0s"), 1);
     rig.line(0, 1, "a:1|c\nb:1|c");
     for interval in 1..=20 {
-        rig.flush(interval * 10);
+        let _ = rig.flush(interval * 10);
     }
     // The shard has room again, and the store has none.
     rig.line(0, 205, "c:1|c");
@@ -266,9 +289,11 @@ fn a_shard_forgets_what_is_idle_and_the_store_does_not() {
 fn a_clock_that_is_set_back_makes_no_interval_end_before_it_began() {
     let mut rig = rig("");
     rig.line(0, 1, "a:1|c");
-    rig.flush(100);
+    let _ = rig.flush(100);
     rig.line(0, 50, "a:1|c");
-    assert_eq!(times(&rig.flush(60)), [(100, 100)]);
+    assert_eq!(times(&rig.flush(60)), [(60, 60)]);
+    rig.line(0, 61, "a:1|c");
+    assert_eq!(times(&rig.flush(70)), [(60, 70)]);
 }
 
 #[test]
@@ -277,6 +302,55 @@ fn many_points_make_several_batches() {
     let lines: String = (0..20_000).map(|i| format!("m{}:1|c|#series:{i}\n", i % 3)).collect();
     rig.line(0, 1, &lines);
     let flushed = rig.flush(10);
-    assert_eq!(flushed.metrics.iter().map(|batch| batch.items()).sum::<u32>(), 20_000);
+    assert_eq!(flushed.metrics.iter().map(otlp::Batch::items).sum::<u32>(), 20_000);
     assert!(flushed.metrics.len() > 1 && flushed.metrics.iter().all(|batch| batch.bytes().len() < 4 << 20));
+}
+
+#[test]
+fn shards_have_one_point_for_a_time_that_lines_bring() {
+    let mut rig = rig("");
+    rig.line(0, 1, "a:1|c|T100\nb:1|g|T100");
+    rig.line(1, 2, "a:2|c|T100\nb:2|g|T100\na:4|c|T101");
+    rig.check(10, "a sum=3 @100s\na sum=4 @101s\nb gauge=2.0 @100s");
+}
+
+#[test]
+fn clients_are_one_or_are_told_apart_by_their_address() {
+    let from = |address: &str| Source::Peer(address.parse().unwrap());
+    for (options, expected) in [
+        ("", "a sum=7"),
+        ("client_address: true", "a{client.address=10.0.0.1} sum=3\na{client.address=10.0.0.2} sum=4"),
+    ] {
+        let mut rig = rig(options);
+        for (client, line) in [("10.0.0.1:1000", "a:1|c"), ("[::ffff:10.0.0.1]:2000", "a:2|c"), ("10.0.0.2:1", "a:4|c")]
+        {
+            rig.shards[0].packet(line.as_bytes(), from(client), START_NS + SECOND_NS);
+        }
+        rig.check(10, expected);
+    }
+}
+
+#[test]
+fn a_mapping_says_when_its_series_expire() {
+    let file = "{defaults: {ttl: 15s}, mappings: [{match: a.*, name: a, ttl: 0}]}";
+    let settings = settings("temporality: cumulative").with_mappings(Mappings::parse("m.yml", file).unwrap());
+    let mut rig = Rig::new(settings, 1);
+    rig.line(0, 1, "a.x:1|c\nb:1|c");
+    rig.check(10, "a cumulative monotonic sum=1\nb cumulative monotonic sum=1");
+    rig.check(20, "a cumulative monotonic sum=1\nb cumulative monotonic sum=stale");
+    rig.check(900, "a cumulative monotonic sum=1");
+}
+
+#[test]
+fn events_beyond_their_bytes_are_refused_and_the_shard_says_so_before() {
+    let mut rig = rig("");
+    let event = format!("_e{{1,60000}}:t|{}", "x".repeat(60_000));
+    let mut kept = 0;
+    while rig.shards[0].packet(event.as_bytes(), Source::Local, START_NS).kept() == 1 {
+        kept += 1;
+    }
+    assert!((100..200).contains(&kept) && rig.shards[0].is_crowded());
+    assert_eq!(rig.flush(10).logs.unwrap().items(), kept);
+    assert!(!rig.shards[0].is_crowded());
+    rig.line(0, 11, &event);
 }

@@ -18,12 +18,12 @@ const UNBUILT: [(&str, &[&str]); 5] = [
     (
         "receiver",
         &[
-            "carbon",
             "filelog",
             "file_log",
+            "fluentforward",
+            "fluent_forward",
             "hostmetrics",
             "host_metrics",
-            "influxdb",
             "kafka",
             "opencensus",
             "prometheusremotewrite",
@@ -57,17 +57,8 @@ const UNBUILT: [(&str, &[&str]); 5] = [
     ),
     (
         "exporter",
-        &[
-            "clickhouse",
-            "elasticsearch",
-            "jaeger",
-            "kafka",
-            "loadbalancing",
-            "load_balancing",
-            "loki",
-            "opencensus",
-            "zipkin",
-        ],
+        &["clickhouse", "elasticsearch", "kafka", "loadbalancing", "load_balancing", "loki", "opencensus", "zipkin"],
+        &["clickhouse", "elasticsearch", "jaeger", "kafka", "loadbalancing", "load_balancing", "loki", "opencensus"],
     ),
     (
         "connector",

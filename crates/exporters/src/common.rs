@@ -1,6 +1,6 @@
-//! What the exporters of OTLP share: settings of delivery, compressed payloads, and answers.
+//! What exporters share: settings of delivery, compressed payloads, and answers.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use component::{Delivery, Failure, Order, Outcome, Rejection, Waiting};
@@ -9,6 +9,7 @@ use config::shapes::{Retry, SendingQueue};
 use otlp::response::ExportResponse;
 use otlp::{Batch, ContentEncoding, Signal};
 use transport::coding::{Coding, Level, compress};
+use transport::http_client::HttpReply;
 
 /// Reads `sending_queue` and `retry_on_failure`; the caller has read `timeout`.
 pub(crate) fn delivery(section: &mut Section<'_>, timeout: Duration, order: Order) -> Delivery {
@@ -58,4 +59,23 @@ pub(crate) fn answered<E: std::fmt::Display>(signal: Signal, response: Result<Ex
     }
     let failure = Failure { cause: "partial_success".into(), detail: response.error_message };
     Outcome::Delivered { rejected: Some(Rejection { items: response.rejected_items, failure }) }
+}
+
+/// A body in a coding that nobody else shares.
+pub(crate) fn packed(plain: Vec<u8>, coding: Coding, level: Level) -> Bytes {
+    match coding {
+        Coding::Identity => plain.into(),
+        _ => compress(coding, level, &plain),
+    }
+}
+
+/// What an answer over HTTP that is no success is worth. `passes` says which statuses may be others the next time, and
+/// `detail` what the log says.
+pub(crate) fn failed(reply: &HttpReply, now: SystemTime, passes: impl FnOnce(u16) -> bool, detail: String) -> Outcome {
+    let status = reply.status.as_u16();
+    let failure = Failure { cause: format!("http_{status}").into(), detail };
+    match passes(status) {
+        true => Outcome::Retry { after: reply.retry_after(now), failure },
+        false => Outcome::Reject { failure },
+    }
 }

@@ -15,12 +15,14 @@ mod debug;
 mod file;
 mod forward;
 mod influxdb;
+mod jaeger;
 mod lines;
 mod otlp;
 mod otlphttp;
 mod prometheus;
 mod prometheusremotewrite;
 mod statsd;
+mod zipkin;
 
 /// Makes every exporter of this crate known.
 pub fn register(registry: &mut component::Registry) {
@@ -28,10 +30,12 @@ pub fn register(registry: &mut component::Registry) {
     registry.exporters.push(debug::FACTORY);
     registry.exporters.push(file::FACTORY);
     registry.exporters.push(influxdb::FACTORY);
+    registry.exporters.push(jaeger::FACTORY);
     registry.exporters.push(otlp::FACTORY);
     registry.exporters.push(otlphttp::FACTORY);
     registry.exporters.push(prometheus::FACTORY);
     registry.exporters.push(prometheusremotewrite::FACTORY);
     registry.exporters.push(statsd::FACTORY);
+    registry.exporters.push(zipkin::FACTORY);
     registry.connectors.push(forward::FACTORY);
 }

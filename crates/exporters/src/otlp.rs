@@ -71,7 +71,7 @@ impl Exporter for OtlpExporter {
 }
 
 /// OTLP/gRPC, "Failures": which codes may be repeated.
-fn outcome(status: Status) -> Outcome {
+pub(crate) fn outcome(status: Status) -> Outcome {
     let again = match status.code {
         Code::Cancelled
         | Code::DeadlineExceeded

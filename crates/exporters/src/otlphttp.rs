@@ -8,22 +8,19 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use bytes::Bytes;
-use component::{
-    BuildContext, BuiltExporter, Encoded, Exporter, ExporterFactory, Failure, Order, Outcome, Request, clock,
-};
+use component::{BuildContext, BuiltExporter, Encoded, Exporter, ExporterFactory, Order, Outcome, Request, clock};
 use config::shapes::{Compression, HttpClient as Shape, HttpEndpoint};
 use config::{Section, Spanned};
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue};
 use otlp::response::ExportResponse;
 use otlp::{Batch, Signal};
-use transport::coding::{Coding, Level, compress};
+use transport::coding::{Coding, Level};
 use transport::configured;
 use transport::http_client::{HttpClient, HttpError, HttpReply, HttpRequest};
 use url::Url;
 
-use crate::common::{answered, delivery, payload};
+use crate::common::{answered, delivery, failed, packed, payload};
 
 /// The registration of the exporter.
 pub(crate) const FACTORY: ExporterFactory =
@@ -130,13 +127,6 @@ impl Exporter for OtlpHttpExporter {
     }
 }
 
-fn packed(plain: Vec<u8>, coding: Coding, level: Level) -> Bytes {
-    match coding {
-        Coding::Identity => plain.into(),
-        _ => compress(coding, level, &plain),
-    }
-}
-
 /// OTLP/HTTP, "OTLP/HTTP Response".
 fn outcome(signal: Signal, reply: &HttpReply, now: SystemTime) -> Outcome {
     let status = reply.status;
@@ -148,11 +138,7 @@ fn outcome(signal: Signal, reply: &HttpReply, now: SystemTime) -> Outcome {
             false => answered(signal, ExportResponse::decode(signal, &reply.body)),
         };
     }
-    let failure = Failure { cause: format!("http_{}", status.as_u16()).into(), detail: said(reply) };
-    match status.as_u16() {
-        429 | 502 | 503 | 504 => Outcome::Retry { after: reply.retry_after(now), failure },
-        _ => Outcome::Reject { failure },
-    }
+    failed(reply, now, |status| matches!(status, 429 | 502 | 503 | 504), said(reply))
 }
 
 /// What a request without an answer is worth: a wrong address and a redirect stay wrong, the rest may pass.

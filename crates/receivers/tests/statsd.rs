@@ -362,3 +362,17 @@ fn options_without_a_meaning_for_the_transport_are_errors() {
     }
     assert_eq!(errors("statsd", "endpoint: 0.0.0.0:8125\nreaders: 4\nreceive_buffer: 8MiB\nmax_packet_size: 8192"), "");
 }
+
+#[tokio::test]
+async fn a_mapping_file_is_read_at_the_start() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("mapping.yaml");
+    let mapping = "mappings:\n- match: shop.*.orders\n  name: orders\n  labels: {shop: $1}\n";
+    std::fs::write(&path, mapping).unwrap();
+    let started = statsd(&format!("{LONG}endpoint: 127.0.0.1:0\nmapping_config: {}", path.display())).await;
+    send_udp(&udp(&started), &["shop.north.orders:2|c\nshop.south.orders:3|c"]);
+    assert_eq!(total(&stop_after(started, 2).await, "orders"), 5.0);
+    std::fs::write(&path, "mappings:\n- math: x\n").unwrap();
+    let found = errors("statsd", &format!("mapping_config: {}", path.display()));
+    assert!(found.contains("mapping.yaml:2"), "{found}");
+}

@@ -220,6 +220,16 @@ fn parse_time(text: &[u8]) -> Option<u64> {
     seconds.checked_mul(1_000_000_000).filter(|&time_ns| time_ns > 0)
 }
 
+// === impl Event ===
+
+impl Event {
+    /// About what it takes in memory, in bytes.
+    pub(super) fn size_bytes(&self) -> usize {
+        let attributes: usize = self.attributes.iter().map(|(key, value)| key.len() + value.len() + 48).sum();
+        size_of::<Event>() + self.title.len() + self.text.len() + attributes
+    }
+}
+
 // === impl ServiceCheck ===
 
 impl ServiceCheck {

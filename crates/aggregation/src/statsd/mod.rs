@@ -5,7 +5,7 @@
 //!
 //! | part | does |
 //! |---|---|
-//! | [`line`], [`value`] | reads one line without allocating |
+//! | [`mod@line`], [`value`] | reads one line without allocating |
 //! | [`mapping`] | names, labels and types by statsd_exporter's mapping files |
 //! | [`Settings`] | the options, read from a configuration |
 //! | [`Shard`], [`Store`] | state: by thread, and by receiver |
@@ -51,13 +51,14 @@
 //!
 //! What several clients send under one name and with the same tags is one series. The Collector keeps it apart by
 //! address, but nothing in what it writes tells the parts from each other, so that one overwrites the other further on.
+//! With `client_address`, the attribute `client.address` tells them apart.
 //!
 //! # What is refused
 //!
 //! A malformed line is counted by its cause ([`Malformed`]); all others of its packet count. NaN, infinities, and rates
 //! that are not above 0 and up to 1 are refused. Text that is no UTF-8 is not: what is wrong in it is replaced by
-//! U+FFFD, so that its values count. Carriage returns at the end of a line are left out; other control characters in
-//! names and tags are carried as they are.
+//! U+FFFD, so that its values count. White space around a line is left out; control characters in names and tags are
+//! carried as they are.
 //!
 //! All state has bounds: series by `max_series`, values, set members and events by number and bytes. What is beyond
 //! them is refused with the cause `series_limit` or `values_limit`.

@@ -99,6 +99,8 @@ pub struct Settings {
     pub distributions: Option<Observer>,
     /// `repeat_gauges`: a gauge that was not updated is written again at every flush, until it expires.
     pub repeat_gauges: Toggle,
+    /// `client_address`: an attribute `client.address` tells the series of clients apart, by IP address.
+    pub client_address: Toggle,
     /// `expiry`: a series not updated for so long is forgotten; none for never.
     pub expiry: Option<Duration>,
     /// `max_series`: more series than these are refused, in each shard and in the store.
@@ -125,6 +127,7 @@ impl Default for Settings {
             histograms: None,
             distributions: None,
             repeat_gauges: Toggle::Off,
+            client_address: Toggle::Off,
             expiry: Some(EXPIRY),
             series_max: SERIES_MAX,
             mapping_config: None,
@@ -154,6 +157,7 @@ impl Settings {
             monotonic_counters: toggle(section, "is_monotonic_counter", cumulative),
             counter_numbers: read_counter_type(section),
             repeat_gauges: toggle(section, "repeat_gauges", cumulative),
+            client_address: toggle(section, "client_address", false),
             expiry: Some(section.get("expiry").duration().or(EXPIRY)).filter(|expiry| !expiry.is_zero()),
             series_max: section.get("max_series").integer().range(1..=SERIES_MAX * 100).or(SERIES_MAX),
             mapping_config: section.get("mapping_config").string().non_empty().spanned(),
@@ -161,8 +165,8 @@ impl Settings {
         };
         section.without_effect(
             "enable_ip_only_aggregation",
-            "what several clients send under one name and the same tags is always one series, \
-             so that its total is right",
+            "what several clients send under one name and the same tags is one series, whatever their addresses and \
+             ports, so that its total is right; `client_address: true` keeps them apart by an attribute",
         );
         for (types, observer) in section.children("timer_histogram_mapping", read_observer).into_iter().flatten() {
             match types {
@@ -225,10 +229,12 @@ enum ObserverKind {
 
 fn read_observer(section: &mut Section<'_>) -> Option<(ObservedType, Observer)> {
     let types = [
-        ("timing", ObservedType::Timing),
-        ("timer", ObservedType::Timing),
-        ("histogram", ObservedType::Histogram),
-        ("distribution", ObservedType::Distribution),
+        ("timing", Some(ObservedType::Timing)),
+        ("timer", Some(ObservedType::Timing)),
+        ("histogram", Some(ObservedType::Histogram)),
+        ("distribution", Some(ObservedType::Distribution)),
+        ("counter", None),
+        ("gauge", None),
     ];
     let kinds = [
         ("gauge", ObserverKind::Gauge),
@@ -237,6 +243,9 @@ fn read_observer(section: &mut Section<'_>) -> Option<(ObservedType, Observer)> 
         ("disabled", ObserverKind::Disabled),
     ];
     let statsd_type = section.get("statsd_type").one_of(&types).required();
+    if statsd_type.is_some_and(|statsd_type| statsd_type.is_none()) {
+        section.warning("statsd_type", "has no effect: counters and gauges are not mapped");
+    }
     let kind = section.get("observer_type").one_of(&kinds).required();
     let summary = section.child_if_present("summary", read_summary);
     let histogram = section.child_if_present("histogram", read_histogram);
@@ -254,7 +263,7 @@ fn read_observer(section: &mut Section<'_>) -> Option<(ObservedType, Observer)> 
             histogram.unwrap_or(Observer::Histogram { explicit: Vec::new(), size_max: HISTOGRAM_SIZE_MAX })
         }
     };
-    Some((statsd_type?, observer))
+    Some((statsd_type??, observer))
 }
 
 fn default_summary() -> Observer {
@@ -278,7 +287,7 @@ fn read_histogram(section: &mut Section<'_>) -> Observer {
     }
     let explicit = section.children("explicit_buckets", |bucket| {
         let pattern = bucket.get("matcher_pattern").parse_with("a regular expression", compile).required();
-        let bounds = read_bounds(bucket, "buckets");
+        let bounds = read_bounds(bucket);
         Some((pattern?, bounds?))
     });
     let size_max = if size_max == 0 { HISTOGRAM_SIZE_MAX } else { size_max };
@@ -291,24 +300,18 @@ pub(super) fn compile(pattern: &str) -> Result<Regex, regex::Error> {
     regex::RegexBuilder::new(pattern).size_limit(PROGRAM_BYTES_MAX).build()
 }
 
-/// Bounds of buckets: finite or infinite, ascending; the infinite last one is implied and left out.
-pub(super) fn read_bounds(section: &mut Section<'_>, key: &'static str) -> Option<Arc<[f64]>> {
-    let bounds = section.get(key).each(|field| field.float().optional()).required()?;
-    match ascending(bounds) {
-        Ok(bounds) => Some(bounds),
-        Err(message) => {
-            section.error(key, message);
-            None
-        }
-    }
+/// Bounds of buckets in any order, each once, as the Collector takes them.
+fn read_bounds(section: &mut Section<'_>) -> Option<Arc<[f64]>> {
+    let mut bounds = section.get("buckets").each(|field| field.float().optional()).required()?;
+    bounds.sort_unstable_by(f64::total_cmp);
+    bounds.dedup();
+    ascending(bounds).map_err(|message| section.error("buckets", message)).ok()
 }
 
-pub(super) fn ascending(mut bounds: Vec<f64>) -> Result<Arc<[f64]>, String> {
-    if bounds.last().is_some_and(|last| *last == f64::INFINITY) {
-        bounds.pop();
-    }
-    if bounds.is_empty() || bounds.iter().any(|bound| !bound.is_finite()) {
-        return Err("expected at least one bound, and only numbers".to_owned());
+/// Bounds of buckets: numbers, ascending.
+pub(super) fn ascending(bounds: Vec<f64>) -> Result<Arc<[f64]>, String> {
+    if bounds.is_empty() {
+        return Err("expected at least one bound".to_owned());
     }
     match bounds.windows(2).find(|pair| pair[0] >= pair[1]) {
         Some(pair) => Err(format!("expected ascending bounds, found {} behind {}", pair[1], pair[0])),

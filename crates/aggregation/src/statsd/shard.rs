@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use memchr::memchr;
 
-use super::alias::{Aliases, Target};
+use super::alias::{Aliases, Client, Target, Weight};
 use super::cell::{Cell, Member, Timers};
 use super::collected::{Collected, TimedPoint, Update};
 use super::event::{self, Attributes, Event, ServiceCheck};
@@ -17,7 +17,7 @@ use super::mapping::{self, Action, Mapped, MappingCache};
 use super::report::PacketReport;
 use super::series::{SeriesBuilder, Shape};
 use super::settings::{Dialect, Settings, Toggle};
-use super::slots::{Numbers, Slot, Slots};
+use super::slots::{Numbers, Scalar, Slot, Slots};
 use super::value::{Sign, Value, parse_value};
 use super::{LINE_BYTES_MAX, line};
 
@@ -89,22 +89,22 @@ impl Shard {
         }
     }
 
-    /// Adds the lines of a packet, or of a piece of a stream that ends with a line. `now_unix_ns` is when it came; it
-    /// must not run backwards by more than a clock is set back, or older gauges win over newer ones.
+    /// Adds the lines of a packet, or of a piece of a stream that ends with a line. `now_unix_ns` is when it came: by
+    /// that, the last value of a gauge is told where several shards have one in the same interval.
     ///
-    /// Every line stands for itself: one that is refused takes no other with it. `source` tells clients apart where
-    /// that matters; what they send under one identity is one series.
+    /// Every line stands for itself: one that is refused takes no other with it. What several clients send under one
+    /// name and with the same tags is one series, unless `client_address` makes their addresses part of it.
     pub fn packet(&mut self, bytes: &[u8], source: Source, now_unix_ns: u64) -> PacketReport {
-        let _ = source;
+        let client = self.client(source);
         let mut report = PacketReport::default();
         let mut rest = bytes;
         loop {
             let end = memchr(b'\n', rest);
             let line = &rest[..end.unwrap_or(rest.len())];
-            let line = line.strip_suffix(b"\r").unwrap_or(line);
+            let line = line.trim_ascii();
             if !line.is_empty() {
                 report.lines += 1;
-                match self.line(line, now_unix_ns) {
+                match self.line(line, &client, now_unix_ns) {
                     Ok(Fate::Kept) => {}
                     Ok(Fate::Dropped) => report.dropped += 1,
                     Err(cause) => report.refuse(cause, line),
@@ -145,8 +145,15 @@ impl Shard {
         self.values_held > VALUES_MAX / 2 || self.event_bytes > EVENT_BYTES_MAX / 2
     }
 
+    fn client(&self, source: Source) -> Client {
+        match source {
+            Source::Peer(peer) if self.settings.client_address == Toggle::On => Client::at(peer.ip()),
+            Source::Peer(_) | Source::Local => Client::ANY,
+        }
+    }
+
     #[inline]
-    fn line(&mut self, line: &[u8], now_ns: u64) -> Result<Fate, Malformed> {
+    fn line(&mut self, line: &[u8], client: &Client, now_ns: u64) -> Result<Fate, Malformed> {
         if line.len() > LINE_BYTES_MAX {
             return Err(Malformed::LineTooLong);
         }
@@ -159,21 +166,21 @@ impl Shard {
             }
         }
         let head = split_head(line)?;
-        let hash = self.aliases.hash(&head);
-        match self.aliases.find(hash, &head) {
+        let hash = self.aliases.hash(&head, client);
+        match self.aliases.find(hash, &head, client) {
             Some(target) => self.add(target, head.values, now_ns),
-            None => self.samples(head, now_ns),
+            None => self.samples(head, client, now_ns),
         }
     }
 
     /// Etsy lets several samples of one name follow each other. The first error is the line's; the others count.
     #[cold]
-    fn samples(&mut self, head: Head<'_>, now_ns: u64) -> Result<Fate, Malformed> {
-        let (mut fate, mut more) = self.unknown(head, now_ns);
+    fn samples(&mut self, head: Head<'_>, client: &Client, now_ns: u64) -> Result<Fate, Malformed> {
+        let (mut fate, mut more) = self.unknown(head, client, now_ns);
         while let Some(rest) = more {
             let Some(at) = memchr(b'|', rest) else { return fate.and(Err(Malformed::TypeMissing)) };
             let next = Head { name: head.name, values: &rest[..at], tail: &rest[at + 1..] };
-            let (next, behind) = self.unknown(next, now_ns);
+            let (next, behind) = self.unknown(next, client, now_ns);
             fate = fate.and_then(|fate| next.map(|_| fate));
             more = behind;
         }
@@ -181,23 +188,28 @@ impl Shard {
     }
 
     /// A line that was not seen before in this form, and what follows its first sample.
-    fn unknown<'a>(&mut self, head: Head<'a>, now_ns: u64) -> (Result<Fate, Malformed>, Option<&'a [u8]>) {
+    fn unknown<'a>(
+        &mut self,
+        head: Head<'a>,
+        client: &Client,
+        now_ns: u64,
+    ) -> (Result<Fate, Malformed>, Option<&'a [u8]>) {
         match parse_fields(head, self.settings.dialect) {
-            Ok(line) => (self.sample(head, &line, now_ns), line.more),
+            Ok(line) => (self.sample(head, &line, client, now_ns), line.more),
             Err(cause) => (Err(cause), None),
         }
     }
 
-    fn sample(&mut self, head: Head<'_>, line: &Line<'_>, now_ns: u64) -> Result<Fate, Malformed> {
-        let target = self.resolve(line)?;
+    fn sample(&mut self, head: Head<'_>, line: &Line<'_>, client: &Client, now_ns: u64) -> Result<Fate, Malformed> {
+        let target = self.resolve(line, client)?;
         match line.timestamp_s {
             Some(seconds) => self.add_timed(target, head.values, seconds * 1_000_000_000, now_ns),
             None => {
                 if line.more.is_none() {
-                    let hash = self.aliases.hash(&head);
+                    let hash = self.aliases.hash(&head, client);
                     // The same samples of an Etsy line may come here a second time.
-                    if self.aliases.find(hash, &head).is_none() {
-                        self.aliases.remember(hash, &head, target);
+                    if self.aliases.find(hash, &head, client).is_none() {
+                        self.aliases.remember(hash, &head, client, target);
                     }
                 }
                 self.add(target, head.values, now_ns)
@@ -206,7 +218,7 @@ impl Shard {
     }
 
     /// The series of a line, and how its values count there.
-    fn resolve(&mut self, line: &Line<'_>) -> Result<Target, Malformed> {
+    fn resolve(&mut self, line: &Line<'_>, client: &Client) -> Result<Target, Malformed> {
         let name: Cow<'_, str> = match line.name_end {
             [] => String::from_utf8_lossy(line.name),
             end => String::from_utf8_lossy(&[line.name, end].concat()).into_owned().into(),
@@ -214,6 +226,9 @@ impl Shard {
         let settings = &*self.settings;
         let mut attributes = tag_attributes(line.tags(), settings.simple_tags)?;
         event::origin_attributes(line.container_id, line.external_data, line.cardinality, &mut attributes);
+        if let Some(address) = client.address() {
+            attributes.push(("client.address".into(), address.to_string().into()));
+        }
         let mapped = settings.mappings.as_ref().map(|mappings| self.names.find(mappings, &name, line.statsd_type));
         if mapped.is_some_and(|mapped| mapped.action == Action::Drop) {
             return Ok(Target::Dropped);
@@ -236,22 +251,21 @@ impl Shard {
             series.attributes.push(("metric_type".into(), line.statsd_type.name().into()));
         }
         let slot = self.slots.slot(series.build(&settings.hasher))?;
-        Ok(Target::Series { slot, scale, rate: line.rate })
+        Ok(Target::Series { slot, weight: Weight { scale, rate: line.rate } })
     }
 
     #[inline]
     fn add(&mut self, target: Target, values: &[u8], now_ns: u64) -> Result<Fate, Malformed> {
-        let Target::Series { slot, scale, rate } = target else { return Ok(Fate::Dropped) };
-        if let Ok(value) = parse_value(values)
-            && self.is_counter(slot)
-            && may_be(value, &Shape::Counter, self.settings.dialect)
+        let Target::Series { slot, weight } = target else { return Ok(Fate::Dropped) };
+        let weighing = Weighing { weight, dialect: self.settings.dialect };
+        if let Some(scalar) = self.slots.scalar(slot)
+            && let Ok(value) = parse_value(values)
+            && (value.sign == Sign::Absent || weighing.dialect != Dialect::Etsy || scalar == Scalar::Gauge)
         {
-            if let Cell::Counter(counter) = &mut self.slots.touch(slot, now_ns).cell {
-                counter.add(value.number, scale, rate);
-            }
+            add_value(&mut self.slots.touch(slot, now_ns).cell, value, weighing, now_ns);
             return Ok(Fate::Kept);
         }
-        self.add_other(slot, Weighing { scale, rate, dialect: self.settings.dialect }, values, now_ns)
+        self.add_other(slot, weighing, values, now_ns)
     }
 
     #[inline]
@@ -259,7 +273,7 @@ impl Shard {
         self.slots.series(slot).shape == Shape::Counter
     }
 
-    /// What is not the single value of a counter.
+    /// What is not the single value of a counter or a gauge.
     fn add_other(&mut self, slot: u32, weighing: Weighing, values: &[u8], now_ns: u64) -> Result<Fate, Malformed> {
         let room = VALUES_MAX - self.values_held.min(VALUES_MAX);
         if self.slots.series(slot).shape == Shape::Set {
@@ -296,7 +310,7 @@ impl Shard {
     /// A value with a time of its own. A gauge, or a delta, becomes a point at that time; a cumulative total cannot
     /// change in the past, so that it counts from now on.
     fn add_timed(&mut self, target: Target, values: &[u8], time_ns: u64, now_ns: u64) -> Result<Fate, Malformed> {
-        let Target::Series { slot, scale, rate } = target else { return Ok(Fate::Dropped) };
+        let Target::Series { slot, weight } = target else { return Ok(Fate::Dropped) };
         if self.is_counter(slot) && self.settings.temporality == otlp::Temporality::Cumulative {
             return self.add(target, values, now_ns);
         }
@@ -313,7 +327,7 @@ impl Shard {
             Cell::new(&shape)
         });
         // Values in their own time are whole ones: there is nothing that a sign could be relative to.
-        let weighing = Weighing { scale, rate, dialect: Dialect::Dogstatsd };
+        let weighing = Weighing { weight, dialect: Dialect::Dogstatsd };
         for value in Values::packed(values).numbers().flatten() {
             add_value(cell, value, weighing, now_ns);
         }
@@ -349,14 +363,14 @@ impl Shard {
 /// How the values of a line count.
 #[derive(Clone, Copy)]
 struct Weighing {
-    scale: f64,
-    rate: f64,
+    weight: Weight,
     dialect: Dialect,
 }
 
 /// Adds a value to a cell; gives by how many the values held became more.
+#[inline]
 fn add_value(cell: &mut Cell, value: Value, weighing: Weighing, now_ns: u64) -> isize {
-    let Weighing { scale, rate, dialect } = weighing;
+    let Weighing { weight: Weight { scale, rate }, dialect } = weighing;
     match cell {
         Cell::Counter(counter) => counter.add(value.number, scale, rate),
         Cell::Gauge(gauge) => {
@@ -377,7 +391,6 @@ fn add_value(cell: &mut Cell, value: Value, weighing: Weighing, now_ns: u64) -> 
 }
 
 /// To Etsy's, only a gauge has a sign.
-#[inline]
 fn may_be(value: Value, shape: &Shape, dialect: Dialect) -> bool {
     value.sign == Sign::Absent || dialect != Dialect::Etsy || *shape == Shape::Gauge
 }

@@ -36,6 +36,13 @@ pub(super) struct Slots {
     takes: u64,
 }
 
+/// A series whose values are added one by one and not held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Scalar {
+    Counter,
+    Gauge,
+}
+
 /// Whether slots still have their numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Numbers {
@@ -83,6 +90,16 @@ impl Slots {
         slot.samples += 1;
         slot.last_ns = now_ns;
         slot
+    }
+
+    /// The cell of a slot, if it is a counter or a gauge. The series itself is not looked at: it lies elsewhere.
+    #[inline]
+    pub(super) fn scalar(&self, number: u32) -> Option<Scalar> {
+        match self.slots[number as usize].cell {
+            Cell::Counter(_) => Some(Scalar::Counter),
+            Cell::Gauge(_) => Some(Scalar::Gauge),
+            Cell::Set(_) | Cell::Timers(_) => None,
+        }
     }
 
     /// Hands out what came, and starts anew. Slots are renumbered once most of them are idle.

@@ -13,12 +13,21 @@ use super::event::{Event, ServiceCheck};
 use super::series::{Series, SeriesBuilder, Shape};
 use super::settings::{CounterNumbers, Settings, Toggle};
 
+/// So many single values, set members and timed points are held until the next flush, over all series.
+const VALUES_MAX: usize = 16 << 20;
+
+/// Events may take so many bytes until the next flush.
+const EVENT_BYTES_MAX: usize = 64 << 20;
+
 /// What a merge could not take.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Merged {
     /// Values of series beyond `max_series`; their cause is
     /// [`Malformed::SeriesLimit`](super::Malformed::SeriesLimit).
     pub refused: u64,
+    /// Values and events for which there was no room until the next flush; their cause is
+    /// [`Malformed::ValuesLimit`](super::Malformed::ValuesLimit).
+    pub values_refused: u64,
 }
 
 /// What a flush hands out.
@@ -48,6 +57,8 @@ pub struct Store {
     index: HashTable<u32>,
     timed: Vec<TimedPoint>,
     events: Vec<Event>,
+    event_bytes: usize,
+    values_held: usize,
     flushed_ns: u64,
 }
 
@@ -82,6 +93,8 @@ impl Store {
             index: HashTable::new(),
             timed: Vec::new(),
             events: Vec::new(),
+            event_bytes: 0,
+            values_held: 0,
             flushed_ns: now_unix_ns,
         }
     }
@@ -95,40 +108,72 @@ impl Store {
     pub fn merge(&mut self, collected: Collected) -> Merged {
         let mut merged = Merged::default();
         for update in collected.updates {
-            merged.refused += self.update(update);
+            self.update(update, &mut merged);
         }
-        self.timed.extend(collected.timed);
-        self.events.extend(collected.events);
+        for point in collected.timed {
+            self.add_timed(point, &mut merged);
+        }
+        for event in collected.events {
+            self.add_event(event, &mut merged);
+        }
         for check in collected.checks {
-            merged.refused += self.check(&check);
+            self.check(&check, &mut merged);
         }
         merged
     }
 
-    /// Adds to a series; gives how many values could not be added.
-    fn update(&mut self, update: Update) -> u64 {
+    fn add_timed(&mut self, point: TimedPoint, merged: &mut Merged) {
+        if self.values_held >= VALUES_MAX {
+            merged.values_refused += 1;
+            return;
+        }
+        self.values_held += 1;
+        self.timed.push(point);
+    }
+
+    fn add_event(&mut self, event: Event, merged: &mut Merged) {
+        let bytes = self.event_bytes + event.size_bytes();
+        if bytes > EVENT_BYTES_MAX {
+            merged.values_refused += 1;
+            return;
+        }
+        self.event_bytes = bytes;
+        self.events.push(event);
+    }
+
+    fn update(&mut self, update: Update, merged: &mut Merged) {
         let Update { series, cell, samples, last_ns } = update;
+        let values = cell.values_held();
+        if values > 0 && self.values_held + values > VALUES_MAX {
+            merged.values_refused += samples;
+            return;
+        }
         let same = |&state: &u32| {
             let own = &self.states[state as usize].series;
             Arc::ptr_eq(own, &series) || own.key == series.key
         };
         if let Some(&state) = self.index.find(series.hash, same) {
             let state = &mut self.states[state as usize];
+            let before = state.interval.values_held();
             state.interval.merge(cell);
+            self.values_held = self.values_held + state.interval.values_held() - before.min(self.values_held);
             state.fresh = Fresh::Yes;
             state.last_ns = state.last_ns.max(last_ns);
-            return 0;
+            return;
         }
-        let Ok(number) = u32::try_from(self.states.len()) else { return samples };
-        if self.states.len() >= self.settings.series_max {
-            return samples;
-        }
+        let number = match u32::try_from(self.states.len()) {
+            Ok(number) if self.states.len() < self.settings.series_max => number,
+            _ => {
+                merged.refused += samples;
+                return;
+            }
+        };
+        self.values_held += values;
         let (hash, states) = (series.hash, &self.states);
         self.index.insert_unique(hash, number, |&state| states[state as usize].series.hash);
         let total = self.keeps_totals(&series.shape).then(|| Cell::new(&series.shape));
         let start_ns = self.flushed_ns;
         self.states.push(State { series, interval: cell, total, fresh: Fresh::Yes, start_ns, last_ns, carry: 0.0 });
-        0
     }
 
     fn keeps_totals(&self, shape: &Shape) -> bool {
@@ -137,7 +182,7 @@ impl Store {
     }
 
     /// A service check is a gauge of its status; its message, if it has one, is a log record.
-    fn check(&mut self, check: &ServiceCheck) -> u64 {
+    fn check(&mut self, check: &ServiceCheck, merged: &mut Merged) {
         let attributes = check.attributes.iter().map(|(key, value)| (key.into(), value.into())).collect();
         let series = SeriesBuilder {
             shape: Shape::Gauge,
@@ -153,25 +198,22 @@ impl Store {
             gauge.set(f64::from(check.status), check.observed_ns);
         }
         if let Some(event) = check.message_event() {
-            self.events.push(event);
+            self.add_event(event, merged);
         }
         match check.time_ns {
-            Some(time_ns) => {
-                self.timed.push(TimedPoint { series, time_ns, cell });
-                0
-            }
-            None => self.update(Update { series, cell, samples: 1, last_ns: check.observed_ns }),
+            Some(time_ns) => self.add_timed(TimedPoint { series, time_ns, cell }, merged),
+            None => self.update(Update { series, cell, samples: 1, last_ns: check.observed_ns }, merged),
         }
     }
 
     /// Hands out what came since the last flush, and forgets series that were not updated for longer than their
     /// expiry. Cumulative series, and gauges that are repeated, end with a point that has no recorded value.
     pub fn flush(&mut self, now_unix_ns: u64) -> Flushed {
-        // A clock that was set back must not make an interval end before it began.
-        let now_ns = now_unix_ns.max(self.flushed_ns);
-        let mut timed = std::mem::take(&mut self.timed);
+        let now_ns = now_unix_ns;
+        let mut timed = put_together(std::mem::take(&mut self.timed));
         let mut points = Vec::with_capacity(self.states.len());
-        let interval_start_ns = self.flushed_ns;
+        // A clock that was set back must not make an interval end before it began.
+        let interval_start_ns = self.flushed_ns.min(now_ns);
         for state in &mut self.states {
             state.points(&self.settings, interval_start_ns, now_ns, &mut points);
         }
@@ -181,6 +223,8 @@ impl Store {
         let metrics = emit::metrics(points, &self.settings);
         let logs = emit::logs(&std::mem::take(&mut self.events));
         self.flushed_ns = now_ns;
+        self.values_held = 0;
+        self.event_bytes = 0;
         self.forget_expired(now_ns);
         Flushed { metrics, logs }
     }
@@ -217,7 +261,7 @@ impl State {
             return;
         }
         let expired = !fresh && self.has_expired(now_ns);
-        let start_ns = if self.total.is_some() { self.start_ns } else { interval_start_ns };
+        let start_ns = if self.total.is_some() { self.start_ns.min(now_ns) } else { interval_start_ns };
         let point = |series, data| Point { series, start_ns, time_ns: now_ns, monotonic: Toggle::Off, data };
         match &mut self.interval {
             _ if expired => {
@@ -283,6 +327,21 @@ impl TimedPoint {
         };
         Some(Point { series: &self.series, start_ns: 0, time_ns: self.time_ns, monotonic, data })
     }
+}
+
+/// One point for each series and time, however many shards had one.
+fn put_together(mut timed: Vec<TimedPoint>) -> Vec<TimedPoint> {
+    timed.sort_by(|left, right| (&left.series.key, left.time_ns).cmp(&(&right.series.key, right.time_ns)));
+    let mut together: Vec<TimedPoint> = Vec::with_capacity(timed.len());
+    for point in timed {
+        match together.last_mut() {
+            Some(last) if last.time_ns == point.time_ns && last.series.key == point.series.key => {
+                last.cell.merge(point.cell);
+            }
+            _ => together.push(point),
+        }
+    }
+    together
 }
 
 fn counter_value(counter: &Counter, settings: &Settings) -> NumberValue {

@@ -83,3 +83,45 @@ fn parse_slow(text: &[u8], digits: &[u8]) -> Result<Number, Malformed> {
     let float: f64 = text.parse().map_err(|_| Malformed::Value)?;
     if float.is_finite() { Ok(Number::Float(float)) } else { Err(Malformed::ValueNotFinite) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(text: &str, expected: Result<Number, Malformed>) {
+        assert_eq!(parse_value(text.as_bytes()).map(|value| value.number), expected, "{text}");
+    }
+
+    #[test]
+    fn whole_numbers_stay_whole_as_far_as_an_integer_goes() {
+        check("0", Ok(Number::Int(0)));
+        check("-0", Ok(Number::Int(0)));
+        check("+007", Ok(Number::Int(7)));
+        check("999999999999999999", Ok(Number::Int(999_999_999_999_999_999)));
+        check("-9223372036854775808", Ok(Number::Int(i64::MIN)));
+        check("9223372036854775807", Ok(Number::Int(i64::MAX)));
+        check("9223372036854775808", Ok(Number::Float(9_223_372_036_854_775_808.0)));
+        check("0000000000000000000000001", Ok(Number::Int(1)));
+    }
+
+    #[test]
+    fn all_else_is_the_nearest_double() {
+        check("1.0", Ok(Number::Float(1.0)));
+        check(".5", Ok(Number::Float(0.5)));
+        check("5.", Ok(Number::Float(5.0)));
+        check("-1e-3", Ok(Number::Float(-0.001)));
+        check("1E3", Ok(Number::Float(1000.0)));
+        check("1e-400", Ok(Number::Float(0.0)));
+    }
+
+    #[test]
+    fn what_is_no_finite_number_is_refused() {
+        for text in ["-", "+", "--1", "+-1", "1-", "0x10", "1_000", "1,5", " 1", "e5", ".", "1e", "\u{661}"] {
+            check(text, Err(Malformed::Value));
+        }
+        for text in ["nan", "-NaN", "inf", "+Infinity", "1e999", "-1e999"] {
+            check(text, Err(Malformed::ValueNotFinite));
+        }
+        check("", Err(Malformed::ValueEmpty));
+    }
+}

@@ -25,6 +25,7 @@ use transport::coding::snappy_block_compress;
 use transport::http_client::{HttpClient, HttpReply, HttpRequest};
 use url::Url;
 
+use crate::common::failed;
 use crate::otlphttp::{said, unanswered};
 use settings::Settings;
 
@@ -122,15 +123,10 @@ impl Exporter for RemoteWriteExporter {
 
 /// Remote-Write 1.0, "Retries & Backoff": 5xx must be repeated, 429 may be, other failures must not.
 fn outcome(reply: &HttpReply, now: SystemTime) -> Outcome {
-    let status = reply.status;
-    if status.is_success() {
+    if reply.status.is_success() {
         return Outcome::DELIVERED;
     }
-    let failure = Failure { cause: format!("http_{}", status.as_u16()).into(), detail: explained(reply) };
-    if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
-        return Outcome::Retry { after: reply.retry_after(now), failure };
-    }
-    Outcome::Reject { failure }
+    failed(reply, now, |status| status == 429 || status >= 500, explained(reply))
 }
 
 /// What the backend says, and for refusals that are known by their words, what they mean.

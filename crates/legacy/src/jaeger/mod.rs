@@ -44,7 +44,7 @@
 //!
 //! Warnings are the attribute `@jaeger@warnings`, as in Jaeger itself; Thrift has no place for them.
 //!
-//! What is read is held in memory as borrowed pieces: at most some sixteen times the size of a payload that was made to
+//! What is read is held in memory as borrowed pieces: at most some thirty times the size of a payload that was made to
 //! hurt, and about as much as the payload otherwise.
 //!
 //! ```

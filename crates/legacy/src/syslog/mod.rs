@@ -86,7 +86,7 @@ impl Priority {
         self.0 / 8
     }
 
-    /// The name of the facility, as the Collector writes it.
+    /// The name of the facility: RFC 5427, as the Collector writes it.
     pub const fn facility_text(self) -> &'static str {
         match self.facility() {
             0 => "kern",
@@ -104,7 +104,7 @@ impl Priority {
             12 => "ntp",
             13 => "security",
             14 => "console",
-            15 => "solaris-cron",
+            15 => "cron2",
             16 => "local0",
             17 => "local1",
             18 => "local2",

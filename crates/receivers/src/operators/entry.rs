@@ -206,6 +206,8 @@ impl Field {
     pub(crate) const BODY: Field = Field { root: Root::Body, keys: Vec::new() };
     /// The attributes as a whole.
     pub(crate) const ATTRIBUTES: Field = Field { root: Root::Attributes, keys: Vec::new() };
+    /// The resource as a whole.
+    pub(crate) const RESOURCE: Field = Field { root: Root::Resource, keys: Vec::new() };
 
     /// An attribute.
     pub(crate) fn attribute(key: &str) -> Field {

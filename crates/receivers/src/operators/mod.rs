@@ -54,6 +54,15 @@ pub(crate) struct Counts {
     pub(crate) filtered: u64,
 }
 
+impl Counts {
+    /// Adds what another chain counted.
+    pub(crate) fn add(&mut self, other: Counts) {
+        self.sent += other.sent;
+        self.dropped += other.dropped;
+        self.filtered += other.filtered;
+    }
+}
+
 #[derive(Clone, Debug)]
 struct Step {
     id: String,
@@ -196,6 +205,12 @@ impl Operators {
                 self.run(steps[at].next, entry, now_unix_ns, out);
             }
         }
+    }
+
+    /// Whether some of them may hold records back.
+    pub(crate) fn can_hold(&self) -> bool {
+        let holds = |step: &Step| matches!(step.operation, Operation::Container(_) | Operation::Recombine(_));
+        self.steps.iter().any(holds)
     }
 
     /// Whether some record is held back, so that its source must be able to give it again.

@@ -158,3 +158,7 @@ impl Buckets {
         *self = Buckets { offset, counts };
     }
 }
+
+#[cfg(test)]
+#[path = "exponential_tests.rs"]
+mod tests;

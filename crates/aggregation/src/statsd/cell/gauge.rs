@@ -22,10 +22,9 @@ pub(crate) struct Gauge {
 
 impl Gauge {
     pub(crate) fn set(&mut self, value: f64, time_ns: u64) {
-        if self.set.is_none_or(|set| set.time_ns <= time_ns) {
-            self.set = Some(At { time_ns, value });
-            self.changes.clear();
-        }
+        // What one shard sees is in order, whatever the clock says meanwhile.
+        self.set = Some(At { time_ns, value });
+        self.changes.clear();
     }
 
     pub(crate) fn change(&mut self, by: f64, time_ns: u64) {
@@ -61,14 +60,13 @@ impl Gauge {
         }
     }
 
-    /// The value, from 0 on where none was ever set. It becomes the value that later additions start from.
+    /// The value, from 0 on where none was ever set. It becomes the value that later additions start from, and is older
+    /// than whatever comes next, so that a clock that was set back voids nothing.
     pub(crate) fn settle(&mut self) -> f64 {
-        let base = self.set.unwrap_or(At { time_ns: 0, value: 0.0 });
-        let sum = self.changes.iter().fold(base.value, |sum, change| sum + change.value);
-        let value = sum.clamp(f64::MIN, f64::MAX);
-        let time_ns = self.changes.last().map_or(base.time_ns, |last| last.time_ns.max(base.time_ns));
+        let base = self.set.map_or(0.0, |set| set.value);
+        let value = self.changes.iter().fold(base, |sum, change| sum + change.value).clamp(f64::MIN, f64::MAX);
         self.changes.clear();
-        self.set = Some(At { time_ns, value });
+        self.set = Some(At { time_ns: 0, value });
         value
     }
 }

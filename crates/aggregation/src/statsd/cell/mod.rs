@@ -34,6 +34,15 @@ impl Cell {
         }
     }
 
+    /// How many values it holds one by one.
+    pub(super) fn values_held(&self) -> usize {
+        match self {
+            Cell::Counter(_) | Cell::Gauge(_) => 0,
+            Cell::Set(members) => members.len(),
+            Cell::Timers(timers) => timers.values_held(),
+        }
+    }
+
     /// Adds what another shard, or a later interval, has of the same series.
     pub(super) fn merge(&mut self, other: Cell) {
         match (self, other) {

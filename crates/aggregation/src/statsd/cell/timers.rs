@@ -194,7 +194,7 @@ impl Rounding<'_> {
 }
 
 /// Makes one value of each two neighbours once there are too many: alternately the lower and the upper one stay, with
-/// the weight of both, so that quantiles keep their places within one part in [`VALUES_MAX`].
+/// the weight of both, so that each time no rank moves by more than the weight of one pair. Extremes stay.
 fn halve(values: &mut Vec<WeightedValue>) {
     while values.len() > VALUES_MAX {
         values.sort_unstable_by(|left, right| left.value.total_cmp(&right.value));
