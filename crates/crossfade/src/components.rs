@@ -17,20 +17,7 @@ pub(crate) fn registry() -> Registry {
 const UNBUILT: [(&str, &[&str]); 5] = [
     (
         "receiver",
-        &[
-            "filelog",
-            "file_log",
-            "fluentforward",
-            "fluent_forward",
-            "hostmetrics",
-            "host_metrics",
-            "kafka",
-            "opencensus",
-            "prometheusremotewrite",
-            "prometheus_remote_write",
-            "syslog",
-            "zipkin",
-        ],
+        &["hostmetrics", "host_metrics", "kafka", "opencensus", "prometheusremotewrite", "prometheus_remote_write"],
     ),
     (
         "processor",
@@ -55,11 +42,7 @@ const UNBUILT: [(&str, &[&str]); 5] = [
             "transform",
         ],
     ),
-    (
-        "exporter",
-        &["clickhouse", "elasticsearch", "kafka", "loadbalancing", "load_balancing", "loki", "opencensus", "zipkin"],
-        &["clickhouse", "elasticsearch", "jaeger", "kafka", "loadbalancing", "load_balancing", "loki", "opencensus"],
-    ),
+    ("exporter", &["clickhouse", "elasticsearch", "kafka", "loadbalancing", "load_balancing", "loki", "opencensus"]),
     (
         "connector",
         &["count", "exceptions", "failover", "routing", "servicegraph", "spanmetrics", "span_metrics", "sum"],

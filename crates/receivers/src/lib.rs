@@ -10,12 +10,11 @@
 //! ```
 
 mod carbon;
+mod filelog;
 mod fluentforward;
 mod influxdb;
 mod jaeger;
 mod loki;
-#[allow(dead_code, unused_imports, reason = "the receivers of logs that come next use it")]
-mod filelog;
 mod operators;
 mod otlp;
 mod prometheus;
@@ -27,14 +26,14 @@ mod zipkin;
 /// Makes every receiver of this crate known.
 pub fn register(registry: &mut component::Registry) {
     registry.receivers.push(carbon::FACTORY);
+    registry.receivers.push(filelog::FACTORY);
+    registry.receivers.push(fluentforward::FACTORY);
     registry.receivers.push(influxdb::FACTORY);
     registry.receivers.push(jaeger::FACTORY);
-    registry.receivers.push(filelog::FACTORY);
+    registry.receivers.push(loki::FACTORY);
     registry.receivers.push(otlp::FACTORY);
     registry.receivers.push(prometheus::FACTORY);
     registry.receivers.push(statsd::FACTORY);
-    registry.receivers.push(loki::FACTORY);
-    registry.receivers.push(fluentforward::FACTORY);
-    registry.receivers.push(zipkin::FACTORY);
     registry.receivers.push(syslog::FACTORY);
+    registry.receivers.push(zipkin::FACTORY);
 }
