@@ -37,7 +37,7 @@ receivers:
     operators: &take_apart
       - type: regex_parser
         regex: '^(?P<time>\d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d,\d{{3}}) (?P<level>[A-Z]+) (?s:(?P<text>.*))$'
-        timestamp: {{parse_from: attributes.time, layout: '%Y-%m-%d %H:%M:%S,%L'}}
+        timestamp: {{parse_from: attributes.time, layout: '%Y-%m-%d %H:%M:%S,%L', location: UTC}}
         severity: {{parse_from: attributes.level}}
   filelog/watched:
     include: ["{directory}/watched.log*"]
