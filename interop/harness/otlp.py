@@ -167,11 +167,6 @@ def difference(expected: list[str], got: list[str], limit: int = 3) -> str:
     return "\n".join(lines)
 
 
-def trace_of(item: str) -> str:
-    """The trace that a span belongs to."""
-    return json.loads(item.partition(" ")[2])["traceId"]
-
-
 def identity(item: str) -> str:
     """What makes two items the same thing, whatever else differs."""
     inner = json.loads(item.partition(" ")[2])
