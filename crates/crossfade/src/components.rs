@@ -15,10 +15,7 @@ pub(crate) fn registry() -> Registry {
 
 /// Components of the Collector that configurations name and that are not built yet, by role.
 const UNBUILT: [(&str, &[&str]); 5] = [
-    (
-        "receiver",
-        &["hostmetrics", "host_metrics", "kafka", "opencensus", "prometheusremotewrite", "prometheus_remote_write"],
-    ),
+    ("receiver", &["hostmetrics", "host_metrics", "kafka", "prometheusremotewrite", "prometheus_remote_write"]),
     (
         "processor",
         &[
@@ -42,7 +39,7 @@ const UNBUILT: [(&str, &[&str]); 5] = [
             "transform",
         ],
     ),
-    ("exporter", &["clickhouse", "elasticsearch", "kafka", "loadbalancing", "load_balancing", "loki", "opencensus"]),
+    ("exporter", &["clickhouse", "elasticsearch", "kafka", "loadbalancing", "load_balancing", "opencensus"]),
     (
         "connector",
         &["count", "exceptions", "failover", "routing", "servicegraph", "spanmetrics", "span_metrics", "sum"],

@@ -1,4 +1,4 @@
-//! What exporters share: settings of delivery, compressed payloads, and answers.
+//! What exporters share: settings of delivery, compressed payloads, answers, and values as JSON.
 
 use std::time::{Duration, SystemTime};
 
@@ -7,6 +7,7 @@ use component::{Delivery, Failure, Order, Outcome, Rejection, Waiting};
 use config::Section;
 use config::shapes::{Retry, SendingQueue};
 use otlp::response::ExportResponse;
+use otlp::view::AnyValueView;
 use otlp::{Batch, ContentEncoding, Signal};
 use transport::coding::{Coding, Level, compress};
 use transport::http_client::HttpReply;
@@ -77,5 +78,26 @@ pub(crate) fn failed(reply: &HttpReply, now: SystemTime, passes: impl FnOnce(u16
     match passes(status) {
         true => Outcome::Retry { after: reply.retry_after(now), failure },
         false => Outcome::Reject { failure },
+    }
+}
+
+/// What an answer says where 429 and 5xx pass and every other failure is final. `detail` is for the log.
+pub(crate) fn posted(reply: &HttpReply, now: SystemTime, detail: String) -> Outcome {
+    match reply.status.is_success() {
+        true => Outcome::DELIVERED,
+        false => failed(reply, now, |status| status == 429 || status >= 500, detail),
+    }
+}
+
+/// A value as JSON; what JSON cannot say is text. Recurses as deep as the value, which the check at the door bounds.
+pub(crate) fn to_json(value: AnyValueView<'_>) -> serde_json::Value {
+    match value {
+        AnyValueView::Empty => serde_json::Value::Null,
+        AnyValueView::Bool(value) => value.into(),
+        AnyValueView::Int(value) => value.into(),
+        AnyValueView::Double(value) if value.is_finite() => value.into(),
+        AnyValueView::Double(_) | AnyValueView::String(_) | AnyValueView::Bytes(_) => value.to_text().into(),
+        AnyValueView::Array(values) => values.map(to_json).collect(),
+        AnyValueView::KvList(values) => values.map(|pair| (pair.key().to_owned(), to_json(pair.value()))).collect(),
     }
 }

@@ -17,11 +17,13 @@ mod forward;
 mod influxdb;
 mod jaeger;
 mod lines;
+mod loki;
 mod otlp;
 mod otlphttp;
 mod prometheus;
 mod prometheusremotewrite;
 mod statsd;
+mod victorialogs;
 mod zipkin;
 
 /// Makes every exporter of this crate known.
@@ -31,11 +33,13 @@ pub fn register(registry: &mut component::Registry) {
     registry.exporters.push(file::FACTORY);
     registry.exporters.push(influxdb::FACTORY);
     registry.exporters.push(jaeger::FACTORY);
+    registry.exporters.push(loki::FACTORY);
     registry.exporters.push(otlp::FACTORY);
     registry.exporters.push(otlphttp::FACTORY);
     registry.exporters.push(prometheus::FACTORY);
     registry.exporters.push(prometheusremotewrite::FACTORY);
     registry.exporters.push(statsd::FACTORY);
+    registry.exporters.push(victorialogs::FACTORY);
     registry.exporters.push(zipkin::FACTORY);
     registry.connectors.push(forward::FACTORY);
 }

@@ -220,3 +220,32 @@ fn what_is_wrong_with_statsd_s_options_is_named() {
     assert!(errors("statsd", "prefix: 'a:b'").contains("prefix"));
     assert!(errors("statsd", "max_packet_size: 100000").contains("max_packet_size"));
 }
+
+proptest::proptest! {
+    /// Whatever a request that passes the door holds, every item of it is accounted for, and nothing panics.
+    #[test]
+    fn every_item_of_whatever_comes_is_accounted_for(
+        changes in proptest::collection::vec((proptest::prelude::any::<u16>(), proptest::prelude::any::<u8>()), 1..6)
+    ) {
+        let text = std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/statsd/all.json")).unwrap();
+        let limits = otlp::Limits::default();
+        let mut bytes = otlp::json::decode(otlp::Signal::Metrics, &text, &limits).unwrap().bytes().to_vec();
+        for (at, to) in changes {
+            let at = usize::from(at) % bytes.len();
+            bytes[at] = to;
+        }
+        let Ok(batch) = Batch::parse(otlp::Signal::Metrics, bytes.into(), &limits) else { return Ok(()) };
+        let influx = "endpoint: http://localhost:1\norg: o\nbucket: b";
+        for (id, yaml) in [
+            ("carbon", "{}"),
+            ("influxdb", influx),
+            ("statsd", "{initial_value: keep}"),
+            ("statsd", "{dialect: etsy, initial_value: keep}"),
+        ] {
+            let encoded = exporter(id, yaml).exporter.encode(&batch);
+            let sent: u64 = encoded.requests.iter().map(|request| request.items).sum();
+            let rejected: u64 = encoded.rejected.iter().map(|rejection| rejection.items).sum();
+            proptest::prop_assert_eq!(sent + rejected, u64::from(batch.items()), "{}", id);
+        }
+    }
+}

@@ -12,6 +12,7 @@ pub mod influx;
 pub mod jaeger;
 pub mod lines;
 pub mod loki;
+pub mod opencensus;
 pub mod syslog;
 pub mod thrift;
 pub mod zipkin;

@@ -316,6 +316,8 @@ fn read_fields(reader: &mut Reader<'_>) -> Result<Vec<(i16, Value)>, Malformed> 
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
+
     #[test]
     fn what_is_written_is_read_and_can_be_skipped(values in prop::collection::vec((any::<i16>(), value()), 0..6)) {
         for protocol in PROTOCOLS {

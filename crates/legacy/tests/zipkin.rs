@@ -332,7 +332,7 @@ fn a_fault_has_its_place() {
     check_fault(JsonV2, b"[{\"traceId\": \"1\", \"id\": \"1\", \"name\": \"\xff\"}]", "line 1");
     check_fault(JsonV2, "[".repeat(100_000).as_bytes(), "line 1");
     check_fault(JsonV1, br#"[{"traceId": "1", "id": "1", "annotations": [{"value": 3}]}]"#, "line 1 column");
-    check_fault(ProtobufV2, b"\x0a\x7f", "ListOfSpans.spans");
+    check_fault(ProtobufV2, b"\x0a\x7f", "no protobuf from byte 0 on");
     check_fault(ProtobufV2, b"\x0a\x00", "span 0: a trace id of 0 bytes");
     check_fault(ProtobufV2, b"\x0a\x0b\x0a\x08\x00\x00\x00\x00\x00\x00\x00\x00\x1a", "Span");
     check_fault(ThriftV1, b"\x0b\x00\x00\x00\x01", "expected a list of spans");

@@ -15,6 +15,7 @@ mod fluentforward;
 mod influxdb;
 mod jaeger;
 mod loki;
+mod opencensus;
 mod operators;
 mod otlp;
 mod prometheus;
@@ -31,6 +32,7 @@ pub fn register(registry: &mut component::Registry) {
     registry.receivers.push(influxdb::FACTORY);
     registry.receivers.push(jaeger::FACTORY);
     registry.receivers.push(loki::FACTORY);
+    registry.receivers.push(opencensus::FACTORY);
     registry.receivers.push(otlp::FACTORY);
     registry.receivers.push(prometheus::FACTORY);
     registry.receivers.push(statsd::FACTORY);

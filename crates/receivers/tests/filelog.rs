@@ -64,6 +64,6 @@ async fn what_the_pipelines_refuse_is_offered_again_and_read_no_further() {
     append(directory.path(), "one\ntwo\n");
     tokio::time::sleep(Duration::from_millis(30)).await;
     append(directory.path(), "three\n");
-    started.kept.accept();
+    started.kept.take_again();
     assert_eq!(bodies(&started, 3).await, ["one", "two", "three"]);
 }

@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used)]
 
 mod support;
+#[path = "support/tls.rs"]
+mod tls;
 
 use std::io::Write;
 use std::time::Duration;
@@ -119,6 +121,19 @@ async fn a_unix_socket_is_named_by_its_path() {
     let started = start("fluent_forward", &yaml, &[Signal::Logs]).await;
     send_all_modes(&mut UnixStream::connect(&path).await.unwrap()).await;
     assert_eq!(started.kept.items(), 6);
+}
+
+#[tokio::test]
+async fn all_modes_are_taken_over_tls_and_plain_text_is_not() {
+    let identity = tls::Identity::new();
+    let server = server(&format!("tls: {}", identity.yaml())).await;
+    send_all_modes(&mut identity.connect(server.port).await).await;
+    assert_eq!(server.bodies(), ALL);
+    let mut client = server.connect().await;
+    client.write_all(ONE).await.unwrap();
+    // An alert of TLS may come before the end.
+    let _ = tokio::time::timeout(Duration::from_secs(10), client.read_to_end(&mut Vec::new())).await.expect("in time");
+    assert_eq!(server.bodies(), ALL);
 }
 
 #[tokio::test]

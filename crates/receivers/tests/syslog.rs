@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used)]
 
 mod support;
+#[path = "support/tls.rs"]
+mod tls;
 
 use std::time::Duration;
 
@@ -131,6 +133,18 @@ async fn times_of_rfc_3164_are_local_to_the_location() {
     let expected = "1065924855000000000 18crit {appname=su, facility=4, facility_text=auth, hostname=mymachine, \
                     message=failed, priority=34, proc_id=7} | <34>Oct 11 2003 22:14:15 mymachine su[7]: failed";
     assert_eq!(server.records(), [expected]);
+}
+
+#[tokio::test]
+async fn messages_come_over_tls() {
+    let identity = tls::Identity::new();
+    let tls = format!(", tls: {}", identity.yaml());
+    let server = server("tcp", &tls, "protocol: rfc5424\nenable_octet_counting: true").await;
+    let mut client = identity.connect(server.port).await;
+    client.write_all(format!("{} {NEW}", NEW.len()).as_bytes()).await.unwrap();
+    client.shutdown().await.unwrap();
+    server.until(|server| server.started.kept.items() == 1).await;
+    assert_eq!(server.bodies(), [NEW]);
 }
 
 #[tokio::test]

@@ -128,7 +128,7 @@ async fn what_is_wrong_is_refused_with_its_place() {
     let server = server("").await;
     server.check_refused(V2, &[JSON], b"[\n{\"traceId\": \"0\", \"id\": \"1\"}]", 400, "line 2").await;
     server.check_refused(V2, &[JSON], &JSON_V2[..200], 400, "EOF").await;
-    server.check_refused(V2, &[PROTOBUF], &PROTOBUF_V2[..100], 400, "Span").await;
+    server.check_refused(V2, &[PROTOBUF], &PROTOBUF_V2[..100], 400, "no protobuf from byte 0 on").await;
     server.check_refused(V2, &[PROTOBUF], JSON_V2, 400, "").await;
     server.check_refused(V1, &[THRIFT], &THRIFT_V1[..300], 400, "at byte").await;
     server.check_refused(V1, &[THRIFT], b"\x0c\x7f\xff\xff\xff", 400, "elements declared").await;

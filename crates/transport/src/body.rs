@@ -12,6 +12,7 @@ use http::{HeaderMap, StatusCode, header};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::coding::{Coding, CodingError, Members, decompress_members};
@@ -25,8 +26,10 @@ const RESERVE_BYTES_MAX: usize = 4 << 20;
 #[derive(Debug)]
 pub struct RequestBody {
     incoming: Incoming,
-    /// The whole request must have arrived by then.
+    /// The whole request, or the message of a stream that is arriving, must be there by then.
     deadline: Option<Instant>,
+    /// What each message of a stream may take.
+    message_limit: Option<Duration>,
     /// What all requests of the server hold, and this one of it.
     receiving: Arc<Receiving>,
     held_bytes: usize,
@@ -146,7 +149,29 @@ pub struct Payload {
 
 impl RequestBody {
     pub(crate) fn new(incoming: Incoming, deadline: Option<Instant>, receiving: Arc<Receiving>) -> RequestBody {
-        RequestBody { incoming, deadline, receiving, held_bytes: 0 }
+        RequestBody { incoming, deadline, message_limit: None, receiving, held_bytes: 0 }
+    }
+
+    /// Makes what the whole request may take the limit of each message. It has no end before the first begins.
+    pub(crate) fn limit_each_message(&mut self) {
+        let now = Instant::now();
+        self.message_limit = self.deadline.take().map(|deadline| deadline.saturating_duration_since(now));
+    }
+
+    /// A message has begun to arrive.
+    pub(crate) fn begin_message(&mut self) {
+        self.deadline = self.message_limit.map(|limit| Instant::now() + limit);
+    }
+
+    /// A message is there whole, and with it so many bytes of the next one.
+    pub(crate) fn end_message(&mut self, rest_bytes: usize) {
+        let released = self.held_bytes.saturating_sub(rest_bytes);
+        self.held_bytes -= released;
+        self.receiving.bytes.fetch_sub(released, Ordering::Relaxed);
+        self.deadline = None;
+        if rest_bytes > 0 {
+            self.begin_message();
+        }
     }
 
     /// Counts data among what the server holds, as long as this body lives.
@@ -323,13 +348,38 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// The body of a response: nothing, bytes, bytes with trailers, or a stream.
+/// The body of a response: nothing, bytes, bytes with trailers, or a stream, which may have a task that makes it.
 #[derive(Debug, Default)]
 pub struct ResponseBody {
     data: Option<Bytes>,
     more: Option<Bytes>,
     trailers: Option<HeaderMap>,
     stream: Option<mpsc::Receiver<Bytes>>,
+    driver: Option<Driver>,
+    kept: Option<Kept>,
+}
+
+/// The task that makes a stream and, at its end, the trailers. It ends with the body.
+#[derive(Debug)]
+struct Driver {
+    task: JoinHandle<HeaderMap>,
+    /// The trailers of a task that did not come to its end.
+    broken: fn() -> HeaderMap,
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// What lives as long as the body.
+struct Kept(#[expect(dead_code, reason = "it is dropped, and nothing else")] Box<dyn Send + Sync>);
+
+impl std::fmt::Debug for Kept {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Kept")
+    }
 }
 
 impl ResponseBody {
@@ -350,13 +400,31 @@ impl ResponseBody {
     #[must_use]
     pub fn with_trailers(head: Bytes, payload: Bytes, trailers: HeaderMap) -> ResponseBody {
         let some = |data: Bytes| (!data.is_empty()).then_some(data);
-        ResponseBody { data: some(head), more: some(payload), trailers: Some(trailers), stream: None }
+        ResponseBody { data: some(head), more: some(payload), trailers: Some(trailers), ..ResponseBody::default() }
     }
 
     /// A body that is produced while it is sent; the channel's capacity is the bound on what waits.
     #[must_use]
     pub fn stream(pieces: mpsc::Receiver<Bytes>) -> ResponseBody {
         ResponseBody { stream: Some(pieces), ..ResponseBody::default() }
+    }
+
+    /// A stream and the task that makes it, which is ended when the body is dropped. `broken` gives the trailers of a
+    /// task that did not come to its end.
+    pub(crate) fn driven(
+        pieces: mpsc::Receiver<Bytes>,
+        task: JoinHandle<HeaderMap>,
+        broken: fn() -> HeaderMap,
+    ) -> ResponseBody {
+        let driver = Some(Driver { task, broken });
+        ResponseBody { stream: Some(pieces), driver, ..ResponseBody::default() }
+    }
+
+    /// Keeps something for as long as a stream is sent; what is there already is sent at once.
+    pub(crate) fn keep(&mut self, kept: impl Send + Sync + 'static) {
+        if self.stream.is_some() {
+            self.kept = Some(Kept(Box::new(kept)));
+        }
     }
 }
 
@@ -376,11 +444,20 @@ impl Body for ResponseBody {
                 Poll::Ready(None) => this.stream = None,
             }
         }
+        if let Some(driver) = &mut this.driver {
+            let Poll::Ready(ended) = Pin::new(&mut driver.task).poll(cx) else { return Poll::Pending };
+            this.trailers = Some(ended.unwrap_or_else(|_broken| (driver.broken)()));
+            this.driver = None;
+        }
         Poll::Ready(this.trailers.take().map(|trailers| Ok(Frame::trailers(trailers))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.data.is_none() && self.more.is_none() && self.trailers.is_none() && self.stream.is_none()
+        self.data.is_none()
+            && self.more.is_none()
+            && self.trailers.is_none()
+            && self.stream.is_none()
+            && self.driver.is_none()
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -1,9 +1,10 @@
-//! gRPC over HTTP/2 with raw bytes: framing, status, and unary calls on the server's side.
+//! gRPC over HTTP/2 with raw bytes: framing, status, unary calls and streams on the server's side.
 //!
 //! Specification: `PROTOCOL-HTTP2.md` of gRPC, `compression.md`, and `google.rpc.Status` for details.
 
 mod frame;
 mod status;
+mod streaming;
 mod unary;
 
 use http::{HeaderMap, header};
@@ -12,6 +13,7 @@ pub(crate) use frame::{FRAME_PREFIX_BYTES, FramePrefix};
 pub use frame::{Message, Messages};
 pub(crate) use status::decode_status;
 pub use status::{Code, Origin, Status};
+pub use streaming::{StreamCall, streaming};
 pub use unary::{GrpcLimits, UnaryCall, unary};
 
 /// The content type of gRPC with protobuf messages.

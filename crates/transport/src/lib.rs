@@ -5,7 +5,7 @@
 //! settings are plain structs; [`configured`] fills them from the shapes of a configuration.
 //!
 //! - [`server`]: listeners, HTTP/1.1 and HTTP/2 on one port, limits that hold against hostile clients
-//! - [`grpc`]: message framing, status, unary calls on top of a server
+//! - [`grpc`]: message framing, status, unary calls and streams on top of a server
 //! - [`grpc_client`]: unary calls over connections that are owned here
 //! - [`http_client`]: requests with capped answers, redirects and proxies under control
 //! - [`datagram`]: UDP and unix datagrams, with an account of those that the kernel drops

@@ -25,7 +25,7 @@ use transport::coding::snappy_block_compress;
 use transport::http_client::{HttpClient, HttpReply, HttpRequest};
 use url::Url;
 
-use crate::common::failed;
+use crate::common::posted;
 use crate::otlphttp::{said, unanswered};
 use settings::Settings;
 
@@ -123,10 +123,7 @@ impl Exporter for RemoteWriteExporter {
 
 /// Remote-Write 1.0, "Retries & Backoff": 5xx must be repeated, 429 may be, other failures must not.
 fn outcome(reply: &HttpReply, now: SystemTime) -> Outcome {
-    if reply.status.is_success() {
-        return Outcome::DELIVERED;
-    }
-    failed(reply, now, |status| status == 429 || status >= 500, explained(reply))
+    posted(reply, now, explained(reply))
 }
 
 /// What the backend says, and for refusals that are known by their words, what they mean.

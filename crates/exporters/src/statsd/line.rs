@@ -135,12 +135,12 @@ impl Lines {
     }
 }
 
-/// Characters that would end a name or what stands in it, in any dialect.
-pub(super) const IN_NAME: &str = ":|@#,;=";
+/// Characters that would end a name or what stands in it, in any dialect; SignalFx has its tags in brackets.
+pub(super) const IN_NAME: &str = ":|@#,;=[]";
 const IN_KEY: &str = ":|@#,";
 /// A value may have colons: servers split at the first one.
 const IN_VALUE: &str = "|@#,";
-const IN_PART: &str = ".:|@#,;=/";
+const IN_PART: &str = ".:|@#,;=[]/";
 
 /// The text with `_` for characters that would end it, and for every control character: a line stays a line. Blanks do
 /// no harm to DogStatsD's values only.

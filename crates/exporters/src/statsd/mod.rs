@@ -12,6 +12,8 @@ mod distribution;
 mod line;
 mod packets;
 mod point;
+#[cfg(test)]
+mod server_tests;
 mod settings;
 mod state;
 #[cfg(test)]

@@ -280,6 +280,10 @@ fn series<'a>(form: &'a Form, point: &Point<'a>) -> Result<Series<'a>, Refusal> 
         return Err(Refusal::NoName);
     }
     let mut series = Series { name: format!("{}{name}", form.prefix), tags: BTreeMap::new() };
+    // To DogStatsD such a line is an event.
+    if series.name.starts_with("_e{") {
+        series.name.replace_range(2..3, "_");
+    }
     series.tags.extend(form.tags.iter().map(|(key, value)| (Cow::from(key.as_str()), Cow::from(value.as_str()))));
     let mut put = |attributes: KeyValues<'a>, is_wanted: &dyn Fn(&str) -> bool| {
         for attribute in attributes.filter(|attribute| is_wanted(attribute.key())) {

@@ -134,7 +134,7 @@ fn form(section: &mut Section<'_>, packet_bytes_max: usize, ending: Ending) -> F
     }
     let is_clean = |prefix: &String| clean(prefix, IN_NAME) == prefix.as_str();
     let prefix =
-        section.get("prefix").string().ensure("a prefix without blanks and without any of `:|@#,;=`", is_clean);
+        section.get("prefix").string().ensure("a prefix without blanks and without any of `:|@#,;=[]`", is_clean);
     let prefix = prefix.or_default();
     let prefix = if prefix.is_empty() || prefix.ends_with('.') { prefix } else { format!("{prefix}.") };
     let keys: BTreeSet<String> = section.get("resource_attributes").strings().or_default().into_iter().collect();

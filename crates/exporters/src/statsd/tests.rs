@@ -17,7 +17,7 @@ use super::*;
 
 const SECOND: u64 = 1_000_000_000;
 
-fn exporter(yaml: &str) -> Arc<dyn Exporter> {
+pub(super) fn exporter(yaml: &str) -> Arc<dyn Exporter> {
     let mut registry = Registry::default();
     crate::register(&mut registry);
     let id: ComponentId = "statsd".parse().unwrap();

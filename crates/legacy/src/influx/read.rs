@@ -25,7 +25,10 @@ pub struct Reader {
 
 /// A field is a data point with all the tags of its line, so a text may become a batch that is much larger. Lines that
 /// would make it larger than this are refused.
-const BATCH_BYTES_MAX: usize = 64 << 20;
+const BATCH_BYTES_MAX: usize = 128 << 20;
+/// What a data point and a tag take beside their text, about.
+const POINT_BYTES: usize = 192;
+const TAG_BYTES: usize = 96;
 
 impl Reader {
     /// Of no lines yet. `now_unix_ns` is the time of lines without a timestamp.
@@ -108,9 +111,8 @@ impl Reader {
 
 /// About what the data points of a line take.
 fn size_bytes(point: &Point<'_>) -> usize {
-    const OVERHEAD_BYTES: usize = 32;
-    let tags: usize = point.tags.iter().map(|(name, value)| name.len() + value.len() + OVERHEAD_BYTES).sum();
-    let each = OVERHEAD_BYTES + point.measurement.len() + tags;
+    let tags: usize = point.tags.iter().map(|(name, value)| name.len() + value.len() + TAG_BYTES).sum();
+    let each = POINT_BYTES + point.measurement.len() + tags;
     let fields: usize = point.fields.iter().map(|(name, _)| name.len()).sum();
     fields.saturating_add(each.saturating_mul(point.fields.len()))
 }

@@ -111,6 +111,12 @@ pub enum Malformed {
     /// No protobuf of this shape.
     #[error("{0}")]
     Protobuf(#[from] prost::DecodeError),
+    /// No protobuf from somewhere on.
+    #[error("no protobuf from byte {offset} on")]
+    BrokenProtobuf {
+        /// Where.
+        offset: usize,
+    },
     /// No Thrift.
     #[error("{0}")]
     Thrift(#[from] thrift::Malformed),

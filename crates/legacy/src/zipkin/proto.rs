@@ -3,17 +3,12 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use otlp::wire::{FieldValue, Fields, write_bytes_field};
 use otlp::{SpanId, TraceId};
 use prost::Message;
 
 use super::model::{Annotation, Endpoint, Kind, Span, Value};
 use super::{Malformed, SpanFault};
-
-#[derive(Clone, PartialEq, Message)]
-struct ListOfSpans {
-    #[prost(message, repeated, tag = "1")]
-    spans: Vec<ProtoSpan>,
-}
 
 #[derive(Clone, PartialEq, Message)]
 struct ProtoSpan {
@@ -66,12 +61,26 @@ struct ProtoAnnotation {
     value: String,
 }
 
+/// `ListOfSpans.spans`.
+const SPANS: u32 = 1;
+
 const KINDS: [Kind; 5] = [Kind::Unspecified, Kind::Client, Kind::Server, Kind::Producer, Kind::Consumer];
 
+/// The spans are decoded one by one, so that a list of many empty ones, which take two bytes each, ends with the first.
 pub(super) fn read(bytes: &[u8]) -> Result<Vec<Span>, Malformed> {
-    let spans = ListOfSpans::decode(bytes)?.spans;
-    let span = |(index, span)| read_span(span).map_err(|fault| Malformed::Span { index, fault });
-    spans.into_iter().enumerate().map(span).collect()
+    let (mut spans, mut read_bytes) = (Vec::new(), 0);
+    for field in Fields::new(bytes) {
+        read_bytes += field.raw(bytes).len();
+        if let (SPANS, FieldValue::Length(span)) = (field.number, field.value) {
+            let index = spans.len();
+            let span = read_span(ProtoSpan::decode(span)?).map_err(|fault| Malformed::Span { index, fault })?;
+            spans.push(span);
+        }
+    }
+    match read_bytes == bytes.len() {
+        true => Ok(spans),
+        false => Err(Malformed::BrokenProtobuf { offset: read_bytes }),
+    }
 }
 
 fn read_span(span: ProtoSpan) -> Result<Span, SpanFault> {
@@ -129,7 +138,7 @@ fn read_endpoint(endpoint: ProtoEndpoint) -> Result<Endpoint, SpanFault> {
 
 /// Appends a span to a list of spans: in protobuf that is one more field of the list.
 pub(super) fn write(span: &Span, out: &mut Vec<u8>) {
-    out.extend(ListOfSpans { spans: vec![write_span(span)] }.encode_to_vec());
+    write_bytes_field(out, SPANS, &write_span(span).encode_to_vec());
 }
 
 fn write_span(span: &Span) -> ProtoSpan {

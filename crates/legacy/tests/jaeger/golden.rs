@@ -1,4 +1,4 @@
-//! Golden files: `testdata/jaeger/to_otlp` and `from_otlp`. `UPDATE_GOLDEN=1` writes what is expected anew.
+//! Golden files: `testdata/jaeger/to_otlp`, `from_otlp` and `clients`. `UPDATE_GOLDEN=1` writes what is expected anew.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -85,5 +85,22 @@ fn every_batch_of_otlp_becomes_a_request_for_each_resource() {
             });
             assert_eq!(items.sum::<u32>(), batch.items());
         }
+    }
+}
+
+#[test]
+fn what_clients_send_is_read() {
+    for file in files("clients") {
+        let case = read(&file);
+        let digits = case["bytes"].as_str().unwrap().as_bytes().chunks(2);
+        let byte = |pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
+        let bytes: Vec<u8> = digits.map(byte).collect();
+        let batch = match case["form"].as_str().unwrap() {
+            "datagram, compact" => jaeger::from_datagram(&bytes, Protocol::Compact),
+            "body, binary" => jaeger::from_thrift(&bytes, Protocol::Binary),
+            "request, protobuf" => jaeger::from_proto(&bytes),
+            other => panic!("{other}"),
+        };
+        check(&file, &case, "otlp", otlp_json(&batch.unwrap()));
     }
 }

@@ -253,7 +253,7 @@ fn through_thrift(batch: &Batch, protocol: Protocol) -> Batch {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 100, ..ProptestConfig::default() })]
 
     #[test]
     fn through_protobuf_nothing_is_lost_that_is_not_named(mut resources in resources()) {

@@ -75,11 +75,14 @@ struct Share {
 
 impl Share {
     fn set(&mut self, bytes: usize) -> Result<(), InboxError> {
-        let before = self.held.bytes.fetch_add(bytes, Ordering::Relaxed);
-        let all = self.held.bytes.fetch_sub(self.bytes, Ordering::Relaxed).max(before);
-        let is_more = bytes > self.bytes;
-        self.bytes = bytes;
-        match is_more && all > self.held.limit_bytes {
+        let before = std::mem::replace(&mut self.bytes, bytes);
+        if bytes <= before {
+            self.held.bytes.fetch_sub(before - bytes, Ordering::Relaxed);
+            return Ok(());
+        }
+        let more = bytes - before;
+        let all = self.held.bytes.fetch_add(more, Ordering::Relaxed).saturating_add(more);
+        match all > self.held.limit_bytes {
             true => Err(InboxError::Busy { limit_bytes: self.held.limit_bytes }),
             false => Ok(()),
         }

@@ -43,7 +43,6 @@ impl Kept {
 
     /// Takes what comes from now on.
     pub fn take_again(&self) {
-    pub fn accept(&self) {
         self.0.lock().refuse = None;
     }
 

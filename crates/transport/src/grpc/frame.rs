@@ -51,13 +51,31 @@ pub struct Messages {
     limits: BodyLimits,
     /// What was received and not yet consumed.
     rest: Bytes,
+    between: Between,
+}
+
+/// What holds between two messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Between {
+    /// The limits of the request.
+    Limits,
+    /// Nothing: a stream is open for as long as its client likes, and its limits hold for each message.
+    Silence,
 }
 
 impl Messages {
     /// Messages in a coding that the request's `grpc-encoding` named; the limits hold for each message.
     #[must_use]
     pub fn new(body: RequestBody, coding: Coding, limits: BodyLimits) -> Messages {
-        Messages { body, coding, limits, rest: Bytes::new() }
+        Messages { body, coding, limits, rest: Bytes::new(), between: Between::Limits }
+    }
+
+    /// Messages of a stream, between which the client may be silent. What a whole request may take is what each message
+    /// may take.
+    #[must_use]
+    pub fn of_stream(mut body: RequestBody, coding: Coding, limits: BodyLimits) -> Messages {
+        body.limit_each_message();
+        Messages { body, coding, limits, rest: Bytes::new(), between: Between::Silence }
     }
 
     /// The next message, or none at the end of the stream.
@@ -73,6 +91,9 @@ impl Messages {
             return Err(too_large(self.limits.bytes_max));
         }
         let bytes = self.take(length).await?;
+        if self.between == Between::Silence {
+            self.body.end_message(self.rest.len());
+        }
         if !prefix.compressed {
             return Ok(Some(Message { payload: bytes, frame: None }));
         }
@@ -95,7 +116,11 @@ impl Messages {
         let mut filled = 0;
         while filled < bytes.len() {
             if self.rest.is_empty() {
-                match self.receive(filled).await? {
+                let received = match (filled, self.between) {
+                    (0, Between::Silence) => self.receive_after_silence().await,
+                    _ => self.receive(filled).await,
+                };
+                match received? {
                     Some(data) => self.rest = data,
                     None if filled == 0 => return Ok(None),
                     None => return Err(broken_off()),
@@ -129,8 +154,21 @@ impl Messages {
         Ok(exact(whole))
     }
 
+    /// The first piece of a message, however long it takes. From then on the message has its limits.
+    async fn receive_after_silence(&mut self) -> Result<Option<Bytes>, Status> {
+        let limits = BodyLimits { idle_timeout: None, ..self.limits };
+        let data = self.receive_within(&limits, 0).await;
+        self.body.begin_message();
+        data
+    }
+
     async fn receive(&mut self, received_bytes: usize) -> Result<Option<Bytes>, Status> {
-        self.body.next_data(&self.limits, received_bytes).await.map_err(|error| match &error {
+        let limits = self.limits;
+        self.receive_within(&limits, received_bytes).await
+    }
+
+    async fn receive_within(&mut self, limits: &BodyLimits, received_bytes: usize) -> Result<Option<Bytes>, Status> {
+        self.body.next_data(limits, received_bytes).await.map_err(|error| match &error {
             BodyError::TooLarge { limit_bytes } => too_large(*limit_bytes),
             BodyError::TimedOut { .. } => Status::new(Code::DeadlineExceeded, error.to_string()),
             BodyError::Busy { .. } => Status::new(Code::Unavailable, error.to_string()),

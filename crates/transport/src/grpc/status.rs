@@ -164,6 +164,13 @@ impl Status {
         response
     }
 
+    /// The status after messages, in the trailers.
+    pub(super) fn trailers(self) -> HeaderMap {
+        let mut trailers = HeaderMap::with_capacity(3);
+        self.write(&mut trailers);
+        trailers
+    }
+
     fn write(&self, headers: &mut HeaderMap) {
         headers.insert(GRPC_STATUS, HeaderValue::from(u16::from(self.code as u8)));
         let message = truncated(&self.message);
@@ -187,6 +194,13 @@ impl Status {
         let any = Any { type_url: RETRY_INFO_TYPE.to_owned(), value: info.encode_to_vec() };
         RpcStatus { code: i32::from(self.code as u8), message: message.to_owned(), details: vec![any] }.encode_to_vec()
     }
+}
+
+/// The trailers of a call that succeeded.
+pub(super) fn ok_trailers() -> HeaderMap {
+    let mut trailers = HeaderMap::with_capacity(1);
+    trailers.insert(GRPC_STATUS, HeaderValue::from_static("0"));
+    trailers
 }
 
 fn truncated(message: &str) -> &str {

@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Status
 use tokio::time::Instant;
 
 use super::frame::{FRAME_PREFIX_BYTES, FramePrefix, Messages};
-use super::status::GRPC_STATUS;
+use super::status::ok_trailers;
 use super::{CONTENT_TYPE, Code, Status, is_grpc};
 use crate::body::{BodyLimits, CompressedFrame, RequestBody, ResponseBody};
 use crate::coding::Coding;
@@ -89,14 +89,8 @@ where
     H: FnOnce(UnaryCall) -> F,
     F: Future<Output = Result<Bytes, Status>>,
 {
-    if !is_grpc(request.headers()) {
-        return text_response(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "this port speaks gRPC: content-type is not application/grpc",
-        );
-    }
-    if request.method() != Method::POST {
-        return text_response(StatusCode::METHOD_NOT_ALLOWED, "gRPC calls are POST requests");
+    if let Some(response) = no_grpc_call(&request) {
+        return response;
     }
     let (head, body) = request.into_parts();
     let timeout = match timeout(&head.headers) {
@@ -111,16 +105,39 @@ where
     }
 }
 
+/// The answer to a request that is no call of gRPC.
+pub(super) fn no_grpc_call(request: &Request<RequestBody>) -> Option<Response<ResponseBody>> {
+    if !is_grpc(request.headers()) {
+        return Some(text_response(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "this port speaks gRPC: content-type is not application/grpc",
+        ));
+    }
+    let is_call = request.method() == Method::POST;
+    (!is_call).then(|| text_response(StatusCode::METHOD_NOT_ALLOWED, "gRPC calls are POST requests"))
+}
+
 fn answer(result: Result<Bytes, Status>) -> Response<ResponseBody> {
     match result {
         Ok(message) => message_response(&message),
-        Err(status) => {
-            let mut response = status.into_response();
-            // A client whose coding was refused learns from this which ones are not (`compression.md`).
-            response.headers_mut().insert(GRPC_ACCEPT_ENCODING, HeaderValue::from_static(Coding::ACCEPTED));
-            response
-        }
+        Err(status) => with_codings(status.into_response()),
     }
+}
+
+/// A client whose coding was refused learns from this which ones are not (`compression.md`).
+pub(super) fn with_codings(mut response: Response<ResponseBody>) -> Response<ResponseBody> {
+    response.headers_mut().insert(GRPC_ACCEPT_ENCODING, HeaderValue::from_static(Coding::ACCEPTED));
+    response
+}
+
+/// `grpc-encoding`: how the messages that are marked as compressed are.
+pub(super) fn coding(headers: &HeaderMap) -> Result<Coding, Status> {
+    let Some(value) = headers.get(GRPC_ENCODING) else { return Ok(Coding::Identity) };
+    value.to_str().ok().and_then(Coding::parse).ok_or_else(|| {
+        let name = String::from_utf8_lossy(value.as_bytes());
+        let accepted = Coding::ACCEPTED;
+        Status::new(Code::Unimplemented, format!("grpc-encoding `{name}` is not supported; supported are {accepted}"))
+    })
 }
 
 async fn call<H, F>(
@@ -134,17 +151,7 @@ where
     H: FnOnce(UnaryCall) -> F,
     F: Future<Output = Result<Bytes, Status>>,
 {
-    let coding = match head.headers.get(GRPC_ENCODING) {
-        None => Coding::Identity,
-        Some(value) => value.to_str().ok().and_then(Coding::parse).ok_or_else(|| {
-            let name = String::from_utf8_lossy(value.as_bytes());
-            let accepted = Coding::ACCEPTED;
-            Status::new(
-                Code::Unimplemented,
-                format!("grpc-encoding `{name}` is not supported; supported are {accepted}"),
-            )
-        })?,
-    };
+    let coding = coding(&head.headers)?;
     let body_limits = BodyLimits { bytes_max: limits.message_bytes_max, idle_timeout: limits.idle_timeout };
     let mut messages = Messages::new(body, coding, body_limits);
     let message =
@@ -158,8 +165,7 @@ where
 
 /// A successful response: head, message, and the status in the trailers.
 fn message_response(message: &Bytes) -> Response<ResponseBody> {
-    let mut trailers = HeaderMap::with_capacity(1);
-    trailers.insert(GRPC_STATUS, HeaderValue::from_static("0"));
+    let trailers = ok_trailers();
     let body = if message.is_empty() {
         ResponseBody::with_trailers(Bytes::from_static(&EMPTY_MESSAGE), Bytes::new(), trailers)
     } else {
@@ -178,7 +184,7 @@ fn message_response(message: &Bytes) -> Response<ResponseBody> {
 }
 
 /// `grpc-timeout`: up to eight digits and a unit.
-fn timeout(headers: &HeaderMap) -> Result<Option<Duration>, Status> {
+pub(super) fn timeout(headers: &HeaderMap) -> Result<Option<Duration>, Status> {
     let Some(value) = headers.get(GRPC_TIMEOUT) else { return Ok(None) };
     let malformed = || {
         let text = String::from_utf8_lossy(value.as_bytes());

@@ -283,7 +283,7 @@ where
                         Err(error) => refuse(request.headers(), error, challenge),
                     }
                 });
-                Answer::Checked { future, in_work }
+                Answer::Checked { future, in_work: Some(in_work) }
             }
         }
     }
@@ -306,7 +306,7 @@ where
 
     fn handle(&self, request: Request<Incoming>, in_work: InWork) -> Answer<F> {
         let request = self.shared.received(request);
-        Answer::Handler { future: (self.shared.handler)(request, Arc::clone(&self.info)), in_work }
+        Answer::Handler { future: (self.shared.handler)(request, Arc::clone(&self.info)), in_work: Some(in_work) }
     }
 }
 
@@ -371,10 +371,21 @@ pin_project! {
     /// The future of a response: the handler's, at once or after a costly check, or one that is known already.
     #[project = AnswerProjection]
     pub(super) enum Answer<F> {
-        Handler { #[pin] future: F, in_work: InWork },
-        Checked { future: Pin<Box<dyn Future<Output = Response<ResponseBody>> + Send>>, in_work: InWork },
+        Handler { #[pin] future: F, in_work: Option<InWork> },
+        Checked { future: Pin<Box<dyn Future<Output = Response<ResponseBody>> + Send>>, in_work: Option<InWork> },
         Refused { response: Option<Response<ResponseBody>>, in_work: InWork },
     }
+}
+
+/// A request with a stream for an answer is in work until the stream has ended.
+fn in_work_while(
+    mut response: Response<ResponseBody>,
+    in_work: &mut Option<InWork>,
+) -> Result<Response<ResponseBody>, Infallible> {
+    if let Some(in_work) = in_work.take() {
+        response.body_mut().keep(in_work);
+    }
+    Ok(response)
 }
 
 impl<F: Future<Output = Response<ResponseBody>>> Future for Answer<F> {
@@ -382,8 +393,12 @@ impl<F: Future<Output = Response<ResponseBody>>> Future for Answer<F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project() {
-            AnswerProjection::Handler { future, .. } => future.poll(cx).map(Ok),
-            AnswerProjection::Checked { future, .. } => future.as_mut().poll(cx).map(Ok),
+            AnswerProjection::Handler { future, in_work } => {
+                future.poll(cx).map(|response| in_work_while(response, in_work))
+            }
+            AnswerProjection::Checked { future, in_work } => {
+                future.as_mut().poll(cx).map(|response| in_work_while(response, in_work))
+            }
             AnswerProjection::Refused { response, .. } => {
                 Poll::Ready(Ok(response.take().unwrap_or_else(|| Response::new(ResponseBody::empty()))))
             }

@@ -8,6 +8,7 @@ mod hostile;
 mod http;
 mod lifecycle;
 mod samples;
+mod streaming;
 mod streams;
 mod support;
 mod tls;
