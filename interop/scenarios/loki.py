@@ -29,7 +29,11 @@ exporters:
   otlp/sink: {{endpoint: {sink}, tls: {{insecure: true}}}}
   victorialogs: {{endpoint: "http://127.0.0.1:{native}"}}
   otlphttp/victorialogs: {{logs_endpoint: "http://127.0.0.1:{otlp}/insert/opentelemetry/v1/logs"}}
-  loki: {{endpoint: "http://127.0.0.1:{push}/insert/loki/api/v1/push"}}
+  loki:
+    endpoint: http://127.0.0.1:{push}/insert/loki/api/v1/push
+    format: raw
+    labels: {{attributes: [application, route]}}
+    structured_metadata: attributes
 service:
   pipelines:
     logs: {{receivers: [loki], exporters: [otlp/sink, victorialogs, otlphttp/victorialogs, loki]}}
