@@ -62,7 +62,7 @@ class Bench(Lab):
         config = directory / "config.yaml"
         config.write_text(CONFIG.format(port=self.port, buffer=arguments.buffer, out=self.out, admin=self.admin, telemetry=self.telemetry))
         argv = [self.crossfade, "run", "--config", config]
-        self.process = self.start("receiver", _pinned(RECEIVER_CORE, arguments.receiver_nice, argv))
+        self.process = self.start("receiver", _pinned(RECEIVER_CORE, arguments.realtime, argv))
         wait_for("it listens", lambda: self.counted("receive_buffer_bytes") > 0, durable.READY_S_MAX, self.process)
 
     def counted(self, what: str, **labels: str) -> float:
@@ -88,7 +88,7 @@ class Bench(Lab):
         before = meter.cpu_seconds(self.process.pid)
         argv = [self.crossfade, "load", "statsd", "--to", f"127.0.0.1:{self.port}", "--rate", rate, "--duration", f"{seconds}s",
                 "--lines-per-packet", lines_per_packet, "--series", SERIES, "--format", "json"]
-        argv = _pinned(SENDER_CORE, self.arguments.sender_nice, argv)
+        argv = _pinned(SENDER_CORE, self.arguments.realtime, argv)
         sent = json.loads(subprocess.run(argv, check=True, capture_output=True, text=True).stdout)
         account, deadline = self.account(), time.monotonic() + SETTLE_S_MAX
         while account["received"] + account["kernel_drops"] < sent["packets"] and time.monotonic() < deadline:
@@ -116,8 +116,8 @@ class Bench(Lab):
         }
 
 
-def _pinned(core: int, nice: int, argv: list[object]) -> list[str]:
-    priority = ["nice", "-n", str(nice)] if nice else []
+def _pinned(core: int, realtime: bool, argv: list[object]) -> list[str]:
+    priority = ["chrt", "-f", "10"] if realtime else []
     return ["taskset", "-c", str(core), *priority, *(str(argument) for argument in argv)]
 
 
@@ -157,8 +157,8 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--buffer", default="4MiB", help="receive_buffer")
-    parser.add_argument("--receiver-nice", type=int, default=0, help="below 0, what else runs disturbs the receiver less")
-    parser.add_argument("--sender-nice", type=int, default=0)
+    parser.add_argument("--realtime", action="store_true",
+                        help="both run with SCHED_FIFO, so that what else runs on the machine disturbs less; needs root")
     parser.add_argument("--scratch", default=None)
     parser.add_argument("--write", action="store_true", help="write the section of docs/benchmarks.md and bench/statsd.json")
     arguments = parser.parse_args()
@@ -167,7 +167,7 @@ def main() -> int:
         "machine": meter.machine(),
         "started": time.strftime("%Y-%m-%d", time.gmtime()),
         "settings": {"runs": arguments.runs, "seconds": arguments.seconds, "buffer": arguments.buffer, "series": SERIES,
-                     "receiver_nice": arguments.receiver_nice, "sender_nice": arguments.sender_nice},
+                     "realtime": arguments.realtime},
     }
     try:
         if arguments.only != "loss":
@@ -208,7 +208,8 @@ def section(results: dict) -> list[str]:
         "",
         "Written by `bench/statsd.py`; every single run is in `bench/statsd.json`.",
         "",
-        "    cargo build --release -p crossfade && python3 bench/statsd.py --write",
+        "    cargo build --release -p crossfade",
+        f"    python3 bench/statsd.py --runs {settings['runs']} --seconds {settings['seconds']:g}{' --realtime' if settings['realtime'] else ''} --write",
         "",
         f"Measured {results['started']} on {machine['cores']} cores ({machine['cpu']}), {machine['kernel']}, over loopback:",
         f"median of {settings['runs']} runs of {settings['seconds']:g} s, brackets hold the lowest and the highest. The receiver, all its threads, has one",
@@ -233,13 +234,15 @@ def section(results: dict) -> list[str]:
             "|---|---|---|---|---|---|---|---|",
             *(_loss_row(runs) for runs in results["loss"]),
         ]
+        if not any(run["kernel_drops"] for runs in results["loss"] for run in runs):
+            lines += ["", "The sender's core is full at the last rows: where the receiver's limit is, this machine cannot show."]
     return lines
 
 
 def _priorities(settings: dict) -> list[str]:
-    if not settings["receiver_nice"] and not settings["sender_nice"]:
+    if not settings["realtime"]:
         return []
-    return [f"Something else ran on the machine: the receiver had the priority (nice) {settings['receiver_nice']}, the sender {settings['sender_nice']}."]
+    return ["Other programs kept both cores busy meanwhile; receiver and sender ran before them (`--realtime`: SCHED_FIFO)."]
 
 
 def _spread(runs: list[dict], name: str, form: str = "{:,.0f}", scale: float = 1.0) -> str:

@@ -4,10 +4,12 @@ use std::fs::{self, Permissions};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use aggregation::statsd::Source as Sender;
+use component::clock::{self, Mono};
 use component::metrics::Description;
-use component::{ReceiverContext, StartError, clock};
+use component::{ReceiverContext, StartError};
 use memchr::memrchr;
 use tokio_util::sync::CancellationToken;
 use transport::datagram::{self, Datagram, DatagramSettings, DatagramSocket, Extent};
@@ -57,15 +59,54 @@ pub(super) fn start(
             "statsd receiver listens");
         let labels = [("receiver", context.id.as_str()), ("transport", transport), ("socket", name.as_str())];
         context.metrics.gauge(RECEIVE_BUFFER, &labels).set(stats.receive_buffer_bytes() as f64);
+        let receive_buffer_bytes = stats.receive_buffer_bytes();
         let account = Account::new(context.arrivals(transport, &name), &context.id, &name, Some(stats));
         let account = Arc::new(account);
         accounts.push(Arc::clone(&account));
         let shards = Arc::clone(shards);
-        let add = move |batch: &[Datagram<'_>]| add_batch(batch, &shards, number, &account);
+        let mut gathering = Gathering::new(receive_buffer_bytes);
+        let add = move |batch: &[Datagram<'_>]| {
+            add_batch(batch, &shards, number, &account);
+            gathering.after(batch.len());
+        };
         let reader = socket.read(stop.clone(), add).map_err(|error| StartError(format!("{local}: {error}")))?;
         sources.push(Box::pin(async move { reader.join().await.map_err(|error| StartError(error.to_string())) }) as Source);
     }
     Ok((accounts, sources))
+}
+
+/// A short rest after small batches, where datagrams come quickly.
+///
+/// A reader that is faster than its senders is woken for each datagram, which costs it and them more than the datagram
+/// does. Resting, it finds several at once.
+#[derive(Debug)]
+struct Gathering {
+    /// When the last batch was done; none where the buffer is too small for any rest.
+    rested: Option<Mono>,
+}
+
+impl Gathering {
+    /// The buffer holds what comes within a rest many times over.
+    const BUFFER_BYTES_MIN: usize = 128 << 10;
+    /// Batches of so many are worth their waking.
+    const DATAGRAMS_MIN: usize = datagram::BATCH_DATAGRAMS_MAX / 2;
+    /// At lower rates a rest would only be one more waking.
+    const GAP_MAX: Duration = Duration::from_micros(200);
+    const REST: Duration = Duration::from_micros(50);
+
+    fn new(receive_buffer_bytes: usize) -> Gathering {
+        let has_room = receive_buffer_bytes >= Gathering::BUFFER_BYTES_MIN;
+        Gathering { rested: has_room.then(clock::mono) }
+    }
+
+    fn after(&mut self, datagrams: usize) {
+        let Some(rested) = self.rested else { return };
+        let is_busy = clock::mono().saturating_duration_since(rested) < Gathering::GAP_MAX;
+        if is_busy && datagrams < Gathering::DATAGRAMS_MIN {
+            std::thread::sleep(Gathering::REST);
+        }
+        self.rested = Some(clock::mono());
+    }
 }
 
 fn add_batch(batch: &[Datagram<'_>], shards: &Shards, number: usize, account: &Account) {

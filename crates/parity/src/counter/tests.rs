@@ -1,0 +1,203 @@
+use super::*;
+
+const SECOND_NS: u64 = 1_000_000_000;
+
+/// A stream of events, and two samplers of it.
+struct Scene {
+    random: fastrand::Rng,
+    per_second: f64,
+    legacy_interval_s: f64,
+    new_interval_s: f64,
+    skew_s: f64,
+    jitter_s: f64,
+    hours: f64,
+    /// The share of events that the new side never sees.
+    loss: f64,
+    /// The process restarts so often.
+    restart_every_s: Option<f64>,
+    /// Both state their start.
+    starts: bool,
+    /// The new side begins to count after this many events.
+    late: f64,
+    /// It is not sampled before.
+    joins: bool,
+    scale: f64,
+}
+
+impl Scene {
+    fn clean(seed: u64) -> Scene {
+        Scene {
+            random: fastrand::Rng::with_seed(seed),
+            per_second: 1.0,
+            legacy_interval_s: 15.0,
+            new_interval_s: 15.0,
+            skew_s: 0.0,
+            jitter_s: 0.0,
+            hours: 6.0,
+            loss: 0.0,
+            restart_every_s: None,
+            starts: false,
+            late: 0.0,
+            joins: false,
+            scale: 1.0,
+        }
+    }
+
+    /// Runs it; gives the verdict at the end and the second of the first one that is different.
+    fn run(mut self) -> (Verdict, Option<u64>) {
+        let demand = Demand::default();
+        let mut counter = Counter::default();
+        let (mut legacy_count, mut new_count, mut start_s) = (0.0, 0.0, 1000.0);
+        let mut next_legacy = 1000.0 + self.random.f64() * self.legacy_interval_s;
+        let mut next_new = 1000.0 + self.random.f64() * self.new_interval_s;
+        let mut next_event = 1000.0 + exponential(&mut self.random, self.per_second);
+        let end = 1000.0 + self.hours * 3600.0;
+        let mut found = None;
+        let mut next_seal = 1060.0;
+        loop {
+            let now = next_legacy.min(next_new).min(next_event);
+            if now > end {
+                break;
+            }
+            if self.restart_every_s.is_some_and(|every| now - start_s > every) {
+                (legacy_count, new_count, start_s) = (0.0, 0.0, now);
+            }
+            let sample = |value: f64, at_s: f64| Count {
+                time_unix_ns: (at_s * SECOND_NS as f64) as u64,
+                start_unix_ns: if self.starts { (start_s * SECOND_NS as f64) as u64 } else { 0 },
+                value,
+            };
+            if now == next_event {
+                legacy_count += 1.0;
+                if self.late > 0.0 {
+                    self.late -= 1.0;
+                } else if self.random.f64() >= self.loss {
+                    new_count += 1.0;
+                }
+                next_event = now + exponential(&mut self.random, self.per_second);
+            } else if now == next_legacy {
+                counter.observe(Side::Legacy, sample(legacy_count, now));
+                next_legacy += self.legacy_interval_s + (self.random.f64() - 0.5) * self.jitter_s;
+            } else {
+                if !(self.joins && self.late > 0.0) {
+                    counter.observe(Side::New, sample(new_count * self.scale, now + self.skew_s));
+                }
+                next_new += self.new_interval_s + (self.random.f64() - 0.5) * self.jitter_s;
+            }
+            if now > next_seal {
+                counter.seal(((now - 30.0) * SECOND_NS as f64) as u64, &demand);
+                next_seal += 60.0;
+                if found.is_none() && matches!(counter.verdict(&demand), Verdict::Different(_)) {
+                    found = Some((now - 1000.0) as u64);
+                }
+            }
+        }
+        (counter.verdict(&demand), found)
+    }
+}
+
+fn exponential(random: &mut fastrand::Rng, per_second: f64) -> f64 {
+    -(1.0 - random.f64()).ln() / per_second
+}
+
+#[test]
+fn samplers_of_one_counter_are_equal_whatever_their_phases() {
+    for seed in 0..40 {
+        let mut scene = Scene::clean(seed);
+        scene.per_second = [0.02, 0.5, 5.0, 100.0][seed as usize % 4];
+        scene.new_interval_s = [15.0, 10.0, 60.0, 7.3][seed as usize / 4 % 4];
+        scene.skew_s = [0.0, 0.9, -0.9][seed as usize % 3];
+        scene.jitter_s = [0.0, 2.0][seed as usize % 2];
+        scene.restart_every_s = [None, Some(2000.0)][seed as usize / 8 % 2];
+        scene.starts = seed % 5 == 0;
+        let (verdict, found) = scene.run();
+        assert_eq!(found, None, "seed {seed}: {verdict:?}");
+        assert!(!matches!(verdict, Verdict::Different(_)), "seed {seed}: {verdict:?}");
+    }
+}
+
+#[test]
+fn enough_events_prove_the_margin() {
+    let mut scene = Scene::clean(1);
+    scene.per_second = 5.0;
+    let (Verdict::Equivalent { margin_ratio, remark: None, .. }, _) = scene.run() else { panic!() };
+    assert!(margin_ratio < 0.01, "{margin_ratio}");
+}
+
+#[test]
+fn too_few_events_prove_nothing_and_say_how_many_would() {
+    let mut scene = Scene::clean(1);
+    scene.per_second = 0.002;
+    let (Verdict::Inconclusive { needs: Needs::Events { seen, more, .. } }, _) = scene.run() else { panic!() };
+    assert!(seen < 100.0 && more > 50.0, "{seen} {more}");
+}
+
+#[test]
+fn one_percent_loss_is_found_within_twenty_minutes_at_one_event_a_second() {
+    let mut seconds: Vec<u64> = (0..20)
+        .map(|seed| {
+            let mut scene = Scene::clean(seed);
+            scene.loss = 0.01;
+            let (verdict, found) = scene.run();
+            let Verdict::Different(Finding { cause: Cause::Loss { side, ratio_low, ratio_high }, .. }) = verdict else {
+                panic!("seed {seed}: {verdict:?}")
+            };
+            assert_eq!(side, Side::New);
+            assert!(ratio_low < 0.0125 && ratio_high > 0.0075, "seed {seed}: {ratio_low} {ratio_high}");
+            found.unwrap()
+        })
+        .collect();
+    seconds.sort_unstable();
+    println!("{seconds:?}");
+}
+
+#[test]
+fn a_loss_below_the_margin_is_a_remark() {
+    let mut scene = Scene::clean(3);
+    (scene.loss, scene.per_second, scene.hours) = (0.003, 20.0, 12.0);
+    let (Verdict::Equivalent { margin_ratio, remark: Some(remark), .. }, _) = scene.run() else { panic!() };
+    assert!(margin_ratio < 0.005, "{margin_ratio}");
+    assert!(matches!(remark.cause, Cause::Loss { side: Side::New, .. }), "{remark:?}");
+}
+
+#[test]
+fn a_lost_first_increment_is_found_where_the_beginning_is_known() {
+    let mut scene = Scene::clean(4);
+    (scene.late, scene.joins, scene.starts, scene.hours) = (30.0, true, true, 0.5);
+    let (Verdict::Different(finding), _) = scene.run() else { panic!() };
+    let Cause::FirstIncrementLost { side: Side::New, amount } = finding.cause else { panic!("{finding:?}") };
+    assert!((amount - 30.0).abs() < 8.0, "{amount}");
+}
+
+#[test]
+fn a_side_that_began_earlier_differs_by_an_offset_and_by_nothing_else() {
+    let mut scene = Scene::clean(5);
+    (scene.late, scene.joins, scene.per_second) = (500.0, true, 5.0);
+    let (verdict, found) = scene.run();
+    assert!(matches!(verdict, Verdict::Equivalent { .. }) && found.is_none(), "{verdict:?}");
+}
+
+#[test]
+fn another_unit_is_named_by_its_factor() {
+    let mut scene = Scene::clean(6);
+    scene.scale = 1000.0;
+    let (Verdict::Different(finding), _) = scene.run() else { panic!() };
+    assert_eq!(finding.cause, Cause::UnitChanged { factor: 1000.0 });
+}
+
+#[test]
+fn a_writer_that_is_there_twice_is_named() {
+    let mut scene = Scene::clean(7);
+    scene.scale = 2.0;
+    let (Verdict::Different(finding), _) = scene.run() else { panic!() };
+    assert_eq!(finding.cause, Cause::Duplicated { side: Side::New, times: 2.0 });
+}
+
+#[test]
+fn nothing_from_one_side_is_no_verdict() {
+    let mut counter = Counter::default();
+    counter.observe(Side::New, Count { time_unix_ns: 5, start_unix_ns: 0, value: 1.0 });
+    counter.seal(10, &Demand::default());
+    let needs = Needs::Data { from: Side::Legacy };
+    assert_eq!(counter.verdict(&Demand::default()), Verdict::Inconclusive { needs });
+}

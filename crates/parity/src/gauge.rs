@@ -1,0 +1,346 @@
+//! Gauges: equivalence of levels.
+//!
+//! Two samplers of a gauge see it at different moments, so single values may differ where nothing is wrong. Each value
+//! of the new side is put beside the legacy side's at the same moment, interpolated between its neighbours; the
+//! differences are averaged over windows, and the averages put to an equivalence test (two one-sided tests) whose
+//! variance allows for neighbours that go together. A difference is claimed only where the averages lie outside the
+//! margin so clearly that it can be asked again and again without a false alarm.
+//!
+//! What the sides may differ in without being different is told beside the verdict: the lag at which they fit best, and
+//! the share of values outside of what the legacy side saw around the same time.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::factor::exact_factor;
+use crate::stats::{mean_and_variance, student_quantile};
+use crate::verdict::{Cause, Demand, Finding, Needs, Percent, Side, Verdict};
+
+/// A value at a time.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Level {
+    /// When.
+    pub time_unix_ns: u64,
+    /// The value.
+    pub value: f64,
+}
+
+/// So many samples of a side are kept.
+const SAMPLES_MAX: usize = 2048;
+/// So many windows are kept; older ones are forgotten.
+const WINDOWS_MAX: usize = 1024;
+/// A window holds at least so many values of the new side.
+const WINDOW_SAMPLES: u32 = 5;
+/// No test before there are so many windows.
+const WINDOWS_MIN: u32 = 12;
+/// A difference is claimed at this chance of being wrong at one look.
+const FALSE_ALARM: f64 = 1e-6;
+
+/// Compares a gauge of one side with that of the other.
+#[derive(Clone, Debug, Default)]
+pub struct Gauge {
+    legacy: Samples,
+    new: Samples,
+    windows: VecDeque<Window>,
+    open: Window,
+    inside: u64,
+    outside: u64,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Samples {
+    waiting: BTreeMap<u64, f64>,
+    sealed: VecDeque<Level>,
+    compared: usize,
+    seen: u64,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Window {
+    difference: f64,
+    legacy: f64,
+    new: f64,
+    samples: u32,
+    until_unix_ns: u64,
+}
+
+impl Samples {
+    fn observe(&mut self, level: Level) {
+        let is_late = self.sealed.back().is_some_and(|last| level.time_unix_ns <= last.time_unix_ns);
+        if is_late || !level.value.is_finite() {
+            return;
+        }
+        self.waiting.insert(level.time_unix_ns, level.value);
+        if self.waiting.len() > SAMPLES_MAX
+            && let Some((time_unix_ns, value)) = self.waiting.pop_first()
+        {
+            self.seal_one(Level { time_unix_ns, value });
+        }
+    }
+
+    fn seal(&mut self, watermark_unix_ns: u64) {
+        while let Some(entry) = self.waiting.first_entry().filter(|entry| *entry.key() <= watermark_unix_ns) {
+            let (time_unix_ns, value) = entry.remove_entry();
+            self.seal_one(Level { time_unix_ns, value });
+        }
+    }
+
+    fn seal_one(&mut self, level: Level) {
+        self.seen += 1;
+        self.sealed.push_back(level);
+        while self.sealed.len() > SAMPLES_MAX {
+            self.sealed.pop_front();
+            self.compared = self.compared.saturating_sub(1);
+        }
+    }
+
+    /// Interpolated at a time; none outside of what is known.
+    fn at(&self, time_unix_ns: u64) -> Option<f64> {
+        let after = self.sealed.partition_point(|level| level.time_unix_ns < time_unix_ns);
+        let next = self.sealed.get(after)?;
+        if next.time_unix_ns == time_unix_ns {
+            return Some(next.value);
+        }
+        let before = self.sealed.get(after.checked_sub(1)?)?;
+        let share = (time_unix_ns - before.time_unix_ns) as f64 / (next.time_unix_ns - before.time_unix_ns) as f64;
+        Some(before.value + share * (next.value - before.value))
+    }
+
+    /// The least and the greatest value around a time: between the last sample before and the first one after.
+    fn envelope(&self, time_unix_ns: u64, reach_ns: u64) -> Option<(f64, f64)> {
+        let from = time_unix_ns.saturating_sub(reach_ns);
+        let to = time_unix_ns.saturating_add(reach_ns);
+        let first = self.sealed.partition_point(|level| level.time_unix_ns < from);
+        let levels = self.sealed.range(first..).take_while(|level| level.time_unix_ns <= to);
+        levels.fold(None, |known: Option<(f64, f64)>, level| {
+            let (low, high) = known.unwrap_or((level.value, level.value));
+            Some((low.min(level.value), high.max(level.value)))
+        })
+    }
+
+    /// The usual time between two samples.
+    fn interval_ns(&self) -> u64 {
+        let gaps = self.sealed.iter().zip(self.sealed.iter().skip(1));
+        let mut gaps: Vec<f64> = gaps.map(|(a, b)| (b.time_unix_ns - a.time_unix_ns) as f64).collect();
+        crate::stats::median(&mut gaps) as u64
+    }
+}
+
+impl Gauge {
+    /// Takes a value of one side in, in any order among those that are not sealed.
+    pub fn observe(&mut self, side: Side, level: Level) {
+        match side {
+            Side::Legacy => self.legacy.observe(level),
+            Side::New => self.new.observe(level),
+        }
+    }
+
+    /// Judges everything up to the watermark.
+    pub fn seal(&mut self, watermark_unix_ns: u64, demand: &Demand) {
+        self.legacy.seal(watermark_unix_ns);
+        self.new.seal(watermark_unix_ns);
+        let reach_ns = self.legacy.interval_ns().max(self.new.interval_ns()) + demand.skew_ns;
+        while let Some(level) = self.new.sealed.get(self.new.compared).copied() {
+            let is_known =
+                self.legacy.sealed.back().is_some_and(|last| last.time_unix_ns >= level.time_unix_ns + reach_ns);
+            if !is_known {
+                break;
+            }
+            if let Some(legacy) = self.legacy.at(level.time_unix_ns) {
+                self.compare(level, legacy, reach_ns);
+            }
+            self.new.compared += 1;
+        }
+    }
+
+    fn compare(&mut self, level: Level, legacy: f64, reach_ns: u64) {
+        if let Some((low, high)) = self.legacy.envelope(level.time_unix_ns, reach_ns) {
+            let rounding = 1e-9 * (1.0 + low.abs().max(high.abs()));
+            let is_inside = level.value >= low - rounding && level.value <= high + rounding;
+            if is_inside { self.inside += 1 } else { self.outside += 1 }
+        }
+        let open = &mut self.open;
+        open.difference += level.value - legacy;
+        open.legacy += legacy;
+        open.new += level.value;
+        open.samples += 1;
+        open.until_unix_ns = level.time_unix_ns;
+        if open.samples == WINDOW_SAMPLES {
+            self.windows.push_back(std::mem::take(open));
+            if self.windows.len() > WINDOWS_MAX {
+                self.windows.pop_front();
+            }
+        }
+    }
+
+    /// The verdict about everything that is sealed.
+    pub fn verdict(&self, demand: &Demand) -> Verdict {
+        for (side, samples) in [(Side::Legacy, &self.legacy), (Side::New, &self.new)] {
+            if samples.seen == 0 {
+                return Verdict::Inconclusive { needs: Needs::Data { from: side } };
+            }
+        }
+        let seen = u32::try_from(self.windows.len()).unwrap_or(u32::MAX);
+        if seen < WINDOWS_MIN {
+            return Verdict::Inconclusive { needs: Needs::Windows { seen, more: WINDOWS_MIN - seen } };
+        }
+        let samples = f64::from(WINDOW_SAMPLES);
+        let differences: Vec<f64> = self.windows.iter().map(|window| window.difference / samples).collect();
+        let Some((mean, variance)) = mean_and_variance(&differences) else {
+            return Verdict::Inconclusive { needs: Needs::Windows { seen, more: 1 } };
+        };
+        let of = |field: fn(&Window) -> f64| self.windows.iter().map(field).sum::<f64>() / samples / f64::from(seen);
+        let (legacy, new) = (of(|window| window.legacy), of(|window| window.new));
+        let scale = self.scale();
+        if scale == 0.0 && mean == 0.0 {
+            // Both are zero all the time.
+            return Verdict::Equivalent { margin_ratio: 0.0, confidence: demand.confidence, remark: None };
+        }
+        let error = variance.sqrt() / scale.max(f64::MIN_POSITIVE);
+        let ratio = mean / scale.max(f64::MIN_POSITIVE);
+        let freedom = f64::from(seen - 1);
+        let margin_ratio = ratio.abs() + student_quantile(demand.confidence, freedom) * error;
+        if margin_ratio <= demand.margin_ratio {
+            return Verdict::Equivalent { margin_ratio, confidence: demand.confidence, remark: None };
+        }
+        // Interpolation errs by what the gauge moves between samples; rounding is no difference either.
+        let clear = ratio.abs() - student_quantile(1.0 - FALSE_ALARM, freedom) * error;
+        if clear > demand.margin_ratio {
+            let cause = exact_factor(new / legacy, error).unwrap_or(Cause::Level { ratio });
+            return Verdict::Different(Finding { cause, evidence: self.evidence(legacy, new), since_unix_ns: None });
+        }
+        Verdict::Inconclusive { needs: Needs::Steadiness { margin_ratio } }
+    }
+
+    /// What the differences are measured against: the usual size of the legacy side.
+    fn scale(&self) -> f64 {
+        let samples = f64::from(WINDOW_SAMPLES);
+        let sizes = self.windows.iter().map(|window| (window.legacy / samples).abs());
+        sizes.sum::<f64>() / self.windows.len().max(1) as f64
+    }
+
+    fn evidence(&self, legacy: f64, new: f64) -> String {
+        let all = (self.inside + self.outside).max(1);
+        let lag = self.lag_ns().map_or(String::new(), |lag| format!(", fitting best {} s later", lag as f64 / 1e9));
+        format!(
+            "over {} windows legacy is {legacy} and new is {new} on average{lag}; {} of the values lie outside of what \
+             legacy saw around them",
+            self.windows.len(),
+            Percent(self.outside as f64 / all as f64),
+        )
+    }
+
+    /// By how much the new side trails the legacy one, where their movements fit best; none where neither moves.
+    pub fn lag_ns(&self) -> Option<i64> {
+        let step = self.legacy.interval_ns().min(self.new.interval_ns()).max(1);
+        let reach = i64::try_from(self.legacy.interval_ns().max(self.new.interval_ns()) / step * 3).ok()?.min(32);
+        let times: Vec<u64> = self.new.sealed.iter().map(|level| level.time_unix_ns).collect();
+        let correlation = |shift: i64| {
+            let moved = |time: u64| time.checked_add_signed(-(shift * step as i64));
+            let pairs = times.iter().zip(&self.new.sealed);
+            let pairs: Vec<(f64, f64)> =
+                pairs.filter_map(|(time, level)| Some((self.legacy.at(moved(*time)?)?, level.value))).collect();
+            correlation(&pairs)
+        };
+        let best = (-reach..=reach).filter_map(|shift| Some((shift, correlation(shift)?)));
+        let (shift, _) = best.max_by(|(a, left), (b, right)| left.total_cmp(right).then(b.abs().cmp(&a.abs())))?;
+        Some(shift * step as i64)
+    }
+}
+
+fn correlation(pairs: &[(f64, f64)]) -> Option<f64> {
+    if pairs.len() < 10 {
+        return None;
+    }
+    let n = pairs.len() as f64;
+    let (left, right) = pairs.iter().fold((0.0, 0.0), |(a, b), pair| (a + pair.0 / n, b + pair.1 / n));
+    let sums = pairs.iter().fold((0.0, 0.0, 0.0), |(both, first, second), pair| {
+        let (x, y) = (pair.0 - left, pair.1 - right);
+        (both + x * y, first + x * x, second + y * y)
+    });
+    (sums.1 > 0.0 && sums.2 > 0.0).then(|| sums.0 / (sums.1 * sums.2).sqrt())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND_NS: f64 = 1e9;
+
+    /// Two samplers of a gauge; gives the verdict after so many hours.
+    fn compare(gauge: impl Fn(f64) -> f64, new: impl Fn(f64) -> f64, intervals_s: [f64; 2], hours: f64) -> Gauge {
+        let mut compared = Gauge::default();
+        let mut sample = |side, interval: f64, phase: f64, of: &dyn Fn(f64) -> f64| {
+            let mut at = 1000.0 + phase;
+            while at < 1000.0 + hours * 3600.0 {
+                compared.observe(side, Level { time_unix_ns: (at * SECOND_NS) as u64, value: of(at) });
+                compared.seal((at * SECOND_NS) as u64 - 100, &Demand::default());
+                at += interval;
+            }
+        };
+        sample(Side::Legacy, intervals_s[0], 0.0, &gauge);
+        sample(Side::New, intervals_s[1], 6.1, &new);
+        compared.seal(u64::MAX, &Demand::default());
+        compared
+    }
+
+    /// Moves like a load: slow waves and some noise that depends on the time alone.
+    fn load(at: f64) -> f64 {
+        50.0 + 10.0 * (at / 900.0).sin() + 3.0 * (at / 37.0).sin() + ((at * 12.9898).sin() * 43_758.547).fract()
+    }
+
+    fn verdict(gauge: &Gauge) -> Verdict {
+        gauge.verdict(&Demand::default())
+    }
+
+    #[test]
+    fn samplers_of_one_gauge_are_equal_whatever_their_phases() {
+        for intervals in [[15.0, 15.0], [15.0, 60.0], [30.0, 10.0]] {
+            let verdict = verdict(&compare(load, load, intervals, 6.0));
+            assert!(matches!(verdict, Verdict::Equivalent { .. }), "{intervals:?}: {verdict:?}");
+        }
+    }
+
+    #[test]
+    fn what_grows_all_the_time_is_not_off_by_its_phase() {
+        let verdict = verdict(&compare(|at| at, |at| at, [15.0, 15.0], 1.0));
+        assert!(matches!(verdict, Verdict::Equivalent { margin_ratio, .. } if margin_ratio < 1e-6), "{verdict:?}");
+    }
+
+    #[test]
+    fn a_level_that_is_five_percent_off_is_found() {
+        let Verdict::Different(finding) = verdict(&compare(load, |at| 1.05 * load(at), [15.0, 15.0], 2.0)) else {
+            panic!()
+        };
+        assert!(matches!(finding.cause, Cause::Level { ratio } if (ratio - 0.05).abs() < 0.005), "{finding:?}");
+        assert!(finding.evidence.contains("windows"), "{finding:?}");
+    }
+
+    #[test]
+    fn another_unit_is_named() {
+        let Verdict::Different(finding) = verdict(&compare(load, |at| load(at) / 1000.0, [15.0, 15.0], 2.0)) else {
+            panic!()
+        };
+        assert_eq!(finding.cause, Cause::UnitChanged { factor: 1e-3 });
+    }
+
+    #[test]
+    fn a_constant_is_equal_and_zero_is_too() {
+        for value in [7.0, 0.0] {
+            let verdict = verdict(&compare(|_| value, |_| value, [15.0, 15.0], 0.5));
+            assert!(matches!(verdict, Verdict::Equivalent { margin_ratio: 0.0, .. }), "{verdict:?}");
+        }
+    }
+
+    #[test]
+    fn a_few_values_are_no_proof() {
+        let verdict = verdict(&compare(load, load, [15.0, 15.0], 0.1));
+        assert!(matches!(verdict, Verdict::Inconclusive { needs: Needs::Windows { .. } }), "{verdict:?}");
+    }
+
+    #[test]
+    fn a_lag_is_measured() {
+        let lag = compare(load, |at| load(at - 30.0), [15.0, 15.0], 2.0).lag_ns().unwrap();
+        assert_eq!(lag, 30_000_000_000);
+        assert_eq!(compare(load, load, [15.0, 15.0], 2.0).lag_ns(), Some(0));
+    }
+}

@@ -1,0 +1,443 @@
+//! Histograms: counts, sums, and counts up to shared bounds, each as a counter.
+//!
+//! A histogram is as many counters as it has bounds: "how many were at most this". Where both sides have a bound, its
+//! counter must agree, by the same sandwich as every other. Exponential histograms have the powers of two among their
+//! bounds at every scale from 0 up, so that any two of them share exact bounds. Where nothing is shared, quantiles are
+//! compared as brackets: each side says only between which bounds a quantile lies.
+
+use crate::counter::{Count, Counter};
+use crate::members::Form;
+use crate::verdict::{Cause, Demand, Finding, Needs, Percent, Reason, Side, Verdict};
+
+/// So many bounds are compared; of more, they are taken evenly.
+const BOUNDS_MAX: usize = 32;
+
+/// The quantiles that are compared where no bounds are shared.
+const QUANTILES: [f64; 3] = [0.5, 0.9, 0.99];
+
+/// Quantiles of fewer values say nothing.
+const QUANTILE_VALUES_MIN: f64 = 200.0;
+
+/// How the values of a histogram are distributed.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Buckets {
+    /// Counts up to and including each bound, ascending.
+    Explicit(Vec<(f64, f64)>),
+    /// An exponential histogram.
+    Exponential {
+        /// The base of the bounds is 2^(2^-scale).
+        scale: i32,
+        /// How many are zero, or so small that they count as zero.
+        zero: f64,
+        /// How many are negative.
+        negative: f64,
+        /// The index of the first bucket of positive values.
+        offset: i32,
+        /// How many lie in each bucket from there on.
+        positive: Vec<f64>,
+    },
+}
+
+/// A cumulative histogram at a time.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Distribution {
+    /// When.
+    pub time_unix_ns: u64,
+    /// Since when it counts; 0 if unknown.
+    pub start_unix_ns: u64,
+    /// How many values.
+    pub count: f64,
+    /// Their sum, if it is told.
+    pub sum: Option<f64>,
+    /// How they are distributed.
+    pub buckets: Buckets,
+}
+
+impl Buckets {
+    /// Counts up to and including bounds that do not depend on the scale.
+    fn cumulative(&self) -> Vec<(f64, f64)> {
+        match self {
+            Buckets::Explicit(buckets) => buckets.clone(),
+            Buckets::Exponential { scale, zero, negative, offset, positive } => {
+                // Below scale 0 only every second, fourth, … power of two is a bound.
+                let step = 1i64 << (-scale).clamp(0, 11);
+                let per_power = 1i64 << (*scale).clamp(0, 20);
+                let mut counts = vec![];
+                let mut below = zero + negative;
+                let mut index = i64::from(*offset);
+                for bucket in positive {
+                    // Bucket i ends at base^(i + 1).
+                    below += bucket;
+                    index += 1;
+                    if index % per_power == 0 {
+                        let power = (index / per_power) * step;
+                        counts.push((2f64.powi(i32::try_from(power).unwrap_or(i32::MAX)), below));
+                    }
+                }
+                // The power of two that everything lies under.
+                let above = index.div_euclid(per_power) + i64::from(index.rem_euclid(per_power) != 0);
+                let bound = 2f64.powi(i32::try_from(above * step).unwrap_or(i32::MAX));
+                if counts.last().is_none_or(|(last, _)| *last < bound) {
+                    counts.push((bound, below));
+                }
+                counts
+            }
+        }
+    }
+}
+
+/// The histograms of the writers of one side, which add up where their bounds are the same.
+#[derive(Clone, Debug, Default)]
+struct Writers {
+    known: Vec<(u64, Distribution)>,
+    /// What all of them counted, once there are several, or what deltas add up to.
+    total: Option<Distribution>,
+}
+
+/// So many writers of one histogram are told apart.
+const WRITERS_MAX: usize = 64;
+
+impl Writers {
+    fn add(&mut self, writer: u64, form: Form, distribution: Distribution) -> Option<Distribution> {
+        if form == Form::Delta {
+            return self.grow(&distribution, None, &distribution);
+        }
+        let at = self.known.iter().position(|(known, _)| *known == writer);
+        let Some(at) = at else {
+            if self.known.len() >= WRITERS_MAX {
+                return None;
+            }
+            // A second writer turns counts into increases; what it counted before is left out.
+            let first = self.known.first().map(|(_, first)| first.clone());
+            self.known.push((writer, distribution.clone()));
+            return match first {
+                None => Some(distribution),
+                Some(first) => {
+                    self.total.get_or_insert(Distribution { start_unix_ns: 0, ..first });
+                    None
+                }
+            };
+        };
+        let before = std::mem::replace(&mut self.known[at].1, distribution.clone());
+        match self.total {
+            None => Some(distribution),
+            Some(_) => {
+                let is_reset = distribution.count < before.count;
+                self.grow(&distribution, (!is_reset).then_some(&before), &distribution)
+            }
+        }
+    }
+
+    /// Adds an increase to the total.
+    fn grow(&mut self, to: &Distribution, from: Option<&Distribution>, at: &Distribution) -> Option<Distribution> {
+        let nothing =
+            Distribution { count: 0.0, sum: to.sum.map(|_| 0.0), buckets: Buckets::Explicit(Vec::new()), ..to.clone() };
+        let total = self.total.get_or_insert(nothing);
+        let count_of = |of: Option<&Distribution>| of.map_or(0.0, |of| of.count);
+        let sum_of = |of: Option<&Distribution>| of.and_then(|of| of.sum).unwrap_or(0.0);
+        total.count += to.count - count_of(from);
+        total.sum = total.sum.map(|sum| sum + to.sum.unwrap_or(0.0) - sum_of(from));
+        let (mut sums, upper) = (total.buckets.cumulative(), to.buckets.cumulative());
+        let before = from.map(|from| from.buckets.cumulative()).unwrap_or_default();
+        let bounds: Vec<f64> = upper.iter().map(|(bound, _)| *bound).collect();
+        for bound in bounds {
+            if !sums.iter().any(|(known, _)| same(*known, bound)) {
+                let known = up_to(&sums, bound);
+                let position = sums.partition_point(|(known, _)| *known < bound);
+                sums.insert(position, (bound, known));
+            }
+        }
+        for (bound, sum) in &mut sums {
+            *sum += up_to(&upper, *bound) - up_to(&before, *bound);
+        }
+        total.buckets = Buckets::Explicit(sums);
+        total.time_unix_ns = at.time_unix_ns;
+        total.start_unix_ns = 0;
+        Some(total.clone())
+    }
+}
+
+/// Compares a histogram of one side with that of the other.
+#[derive(Clone, Debug, Default)]
+pub struct Histogram {
+    writers: [Writers; 2],
+    count: Counter,
+    sum: Option<Counter>,
+    /// The shared bounds that are compared, chosen when both sides are known.
+    bounds: Vec<(f64, Counter)>,
+    first: [Option<Distribution>; 2],
+    last: [Option<Distribution>; 2],
+    sums: [bool; 2],
+}
+
+impl Histogram {
+    /// Takes a histogram of one of several writers of a side in.
+    pub fn observe_writer(&mut self, side: Side, writer: u64, form: Form, distribution: Distribution) {
+        if let Some(total) = self.writers[side as usize].add(writer, form, distribution) {
+            self.observe(side, total);
+        }
+    }
+
+    /// Takes a histogram of one side in.
+    pub fn observe(&mut self, side: Side, distribution: Distribution) {
+        let count =
+            |value| Count { time_unix_ns: distribution.time_unix_ns, start_unix_ns: distribution.start_unix_ns, value };
+        self.count.observe(side, count(distribution.count));
+        if let Some(sum) = distribution.sum {
+            self.sums[side as usize] = true;
+            self.sum.get_or_insert_with(Counter::of_amounts).observe(side, count(sum));
+        }
+        let cumulative = distribution.buckets.cumulative();
+        self.choose_bounds(side, &cumulative);
+        for (bound, counter) in &mut self.bounds {
+            counter.observe(side, count(up_to(&cumulative, *bound)));
+        }
+        // A reset makes what was first worthless.
+        let first = &mut self.first[side as usize];
+        if first.as_ref().is_none_or(|first| first.count > distribution.count) {
+            *first = Some(distribution.clone());
+        }
+        self.last[side as usize] = Some(distribution);
+    }
+
+    /// The bounds that both sides have. Exponential histograms have every power of two.
+    fn choose_bounds(&mut self, side: Side, cumulative: &[(f64, f64)]) {
+        let Some(other) = self.last[side.other() as usize].as_ref().filter(|_| self.bounds.is_empty()) else { return };
+        let others = other.buckets.cumulative();
+        let is_shared = |bound: &f64| others.iter().any(|(other, _)| same(*other, *bound));
+        let shared: Vec<f64> = cumulative.iter().map(|(bound, _)| *bound).filter(is_shared).collect();
+        let step = shared.len().div_ceil(BOUNDS_MAX).max(1);
+        let bounds = shared.into_iter().filter(|bound| bound.is_finite()).step_by(step);
+        self.bounds = bounds.map(|bound| (bound, Counter::default())).collect();
+    }
+
+    /// Judges everything up to the watermark.
+    pub fn seal(&mut self, watermark_unix_ns: u64, demand: &Demand) {
+        self.count.seal(watermark_unix_ns, demand);
+        self.sum.iter_mut().for_each(|sum| sum.seal(watermark_unix_ns, demand));
+        self.bounds.iter_mut().for_each(|(_, counter)| counter.seal(watermark_unix_ns, demand));
+    }
+
+    /// The verdict about everything that is sealed.
+    pub fn verdict(&self, demand: &Demand) -> Verdict {
+        let count = self.count.verdict(demand);
+        let both_sum = self.sum.as_ref().filter(|_| self.sums == [true, true]);
+        let sum = both_sum.map(|sum| sum.verdict(demand));
+        if let Verdict::Different(_) = count {
+            return count;
+        }
+        if let Some(Verdict::Different(finding)) = sum {
+            return Verdict::Different(self.of_sum(finding));
+        }
+        if let Some(shifted) = self.shifted(demand) {
+            return shifted;
+        }
+        let Verdict::Equivalent { margin_ratio, remark, .. } = count else { return count };
+        let margin_ratio = match sum {
+            None => margin_ratio,
+            Some(Verdict::Equivalent { margin_ratio: of_sum, .. }) => margin_ratio.max(of_sum),
+            Some(undecided) => return undecided,
+        };
+        match self.bounds.is_empty() {
+            true => self.quantiles(margin_ratio, remark, demand),
+            false => Verdict::Equivalent { margin_ratio, confidence: demand.confidence, remark },
+        }
+    }
+
+    /// The first bound up to which the sides differ. Few values lie under some bounds; there, what is proven of all
+    /// values together is enough.
+    fn shifted(&self, demand: &Demand) -> Option<Verdict> {
+        let demand = self.of_bound(demand);
+        self.bounds.iter().find_map(|(bound, counter)| {
+            let Verdict::Different(finding) = counter.verdict(&demand) else { return None };
+            let evidence = format!("as many values on both sides, but up to {bound}: {}", finding.evidence);
+            let cause = Cause::BucketsShifted { bound: *bound };
+            Some(Verdict::Different(Finding { cause, evidence, since_unix_ns: finding.since_unix_ns }))
+        })
+    }
+
+    /// Each bound is one of several tests of the same thing.
+    fn of_bound(&self, demand: &Demand) -> Demand {
+        let tests = self.bounds.len().max(1) as f64;
+        Demand { confidence: 1.0 - (1.0 - demand.confidence) / tests, ..*demand }
+    }
+
+    /// The sums are a factor apart: by a unit, and then the buckets may not fit any more.
+    fn of_sum(&self, finding: Finding) -> Finding {
+        let shares_bounds = self.bounds.len() >= 2;
+        let in_seconds = matches!(finding.cause, Cause::UnitChanged { factor } if factor == 1e-3);
+        let first_bucket = self.last[Side::New as usize].as_ref().is_some_and(|last| {
+            let buckets = last.buckets.cumulative();
+            buckets.first().is_some_and(|(_, count)| *count >= 0.95 * last.count)
+        });
+        match in_seconds && shares_bounds && first_bucket {
+            true => Finding { cause: Cause::SecondsInMillisecondBuckets, ..finding },
+            false => finding,
+        }
+    }
+
+    /// Where no bounds are shared: quantiles, each as the bracket that its side leaves.
+    fn quantiles(&self, margin: f64, remark: Option<Finding>, demand: &Demand) -> Verdict {
+        let (Some(legacy), Some(new)) = (self.increase(Side::Legacy), self.increase(Side::New)) else {
+            return Verdict::NotComparable { reason: Reason::NoSharedBounds };
+        };
+        let seen = legacy.1.min(new.1);
+        if seen < QUANTILE_VALUES_MIN {
+            let more = QUANTILE_VALUES_MIN - seen;
+            return Verdict::Inconclusive { needs: Needs::Events { seen, more, margin_ratio: f64::INFINITY } };
+        }
+        let mut widest = margin;
+        for quantile in QUANTILES {
+            let (low, high) = bracket(&legacy, quantile);
+            let (new_low, new_high) = bracket(&new, quantile);
+            if low > new_high || new_low > high {
+                let cause = Cause::BucketsShifted { bound: high.min(new_high) };
+                let evidence = format!(
+                    "the {quantile} quantile lies between {low} and {high} on the legacy side and between {new_low} and \
+                     {new_high} on the new one"
+                );
+                return Verdict::different(cause, evidence);
+            }
+            // Any value of one bracket against any of the other.
+            let (least, most) = (low.min(new_low).max(0.0), high.max(new_high));
+            widest = widest.max((most - least) / (most + least).max(f64::MIN_POSITIVE));
+        }
+        let evidence = format!("the buckets share no bounds; quantiles agree within {}", Percent(widest));
+        let remark = remark.or(Some(Finding {
+            cause: Cause::BucketsShifted { bound: f64::NAN },
+            evidence,
+            since_unix_ns: None,
+        }));
+        match widest <= demand.margin_ratio {
+            true => Verdict::Equivalent { margin_ratio: widest, confidence: demand.confidence, remark },
+            false => Verdict::Inconclusive { needs: Needs::Steadiness { margin_ratio: widest } },
+        }
+    }
+
+    /// What a side has counted since it was first seen: up to each bound, and altogether.
+    fn increase(&self, side: Side) -> Option<(Vec<(f64, f64)>, f64)> {
+        let (first, last) = (self.first[side as usize].as_ref()?, self.last[side as usize].as_ref()?);
+        let before = first.buckets.cumulative();
+        let increase = last.buckets.cumulative().into_iter();
+        let increase = increase.map(|(bound, count)| (bound, count - up_to(&before, bound))).collect();
+        Some((increase, last.count - first.count))
+    }
+}
+
+/// How many values are at most `bound`, which is one of the bounds or lies outside of them.
+fn up_to(cumulative: &[(f64, f64)], bound: f64) -> f64 {
+    let at = cumulative.partition_point(|(known, _)| *known < bound && !same(*known, bound));
+    match cumulative.get(at) {
+        Some((known, count)) if same(*known, bound) => *count,
+        // Between two bounds of an exponential histogram nothing was counted, or it would have a bound there.
+        _ => at.checked_sub(1).map_or(0.0, |before| cumulative[before].1),
+    }
+}
+
+/// Bounds are written in decimals and kept as doubles.
+fn same(left: f64, right: f64) -> bool {
+    left == right || (left - right).abs() <= 1e-9 * left.abs().max(right.abs())
+}
+
+/// Between which bounds a quantile lies.
+fn bracket((cumulative, count): &(Vec<(f64, f64)>, f64), quantile: f64) -> (f64, f64) {
+    let rank = quantile * count;
+    let at = cumulative.partition_point(|(_, below)| *below < rank);
+    let low = at.checked_sub(1).map_or(0.0, |before| cumulative[before].0);
+    (low, cumulative.get(at).map_or(f64::INFINITY, |(bound, _)| *bound))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EXPLICIT: &[f64] = &[5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1000.0, 2500.0];
+
+    /// Records values on both sides and shows them every fifteen seconds; gives the verdict.
+    fn compare(
+        new_value: impl Fn(f64) -> f64,
+        legacy_buckets: impl Fn(&[f64]) -> Buckets,
+        new_buckets: impl Fn(&[f64]) -> Buckets,
+    ) -> Verdict {
+        let mut random = fastrand::Rng::with_seed(5);
+        let (mut legacy, mut new) = (Vec::new(), Vec::new());
+        let mut histogram = Histogram::default();
+        let demand = Demand::default();
+        for second in 0..3600u64 {
+            for _ in 0..5 {
+                let value = 20.0 * (-(1.0 - random.f64()).ln());
+                legacy.push(value);
+                new.push(new_value(value));
+            }
+            let time_unix_ns = (1000 + second) * 1_000_000_000;
+            let show = |values: &[f64], buckets| Distribution {
+                time_unix_ns,
+                start_unix_ns: 0,
+                count: values.len() as f64,
+                sum: Some(values.iter().sum()),
+                buckets,
+            };
+            if second % 15 == 0 {
+                histogram.observe(Side::Legacy, show(&legacy, legacy_buckets(&legacy)));
+            }
+            if second % 15 == 7 {
+                histogram.observe(Side::New, show(&new, new_buckets(&new)));
+            }
+            if second % 60 == 0 {
+                histogram.seal(time_unix_ns - 20_000_000_000, &demand);
+            }
+        }
+        histogram.seal(u64::MAX, &demand);
+        histogram.verdict(&demand)
+    }
+
+    fn explicit(values: &[f64]) -> Buckets {
+        let count = |bound: &f64| (*bound, values.iter().filter(|value| **value <= *bound).count() as f64);
+        Buckets::Explicit(EXPLICIT.iter().map(count).collect())
+    }
+
+    fn exponential(scale: i32) -> impl Fn(&[f64]) -> Buckets {
+        move |values| {
+            let index = |value: &f64| ((value.log2() * 2f64.powi(scale)).ceil() - 1.0) as i32;
+            let offset = values.iter().map(index).min().unwrap_or(0);
+            let most = values.iter().map(index).max().unwrap_or(0);
+            let mut positive = vec![0.0; usize::try_from(most - offset + 1).unwrap()];
+            values.iter().for_each(|value| positive[usize::try_from(index(value) - offset).unwrap()] += 1.0);
+            Buckets::Exponential { scale, zero: 0.0, negative: 0.0, offset, positive }
+        }
+    }
+
+    #[test]
+    fn the_same_values_are_equal_in_the_same_buckets() {
+        let verdict = compare(|value| value, explicit, explicit);
+        assert!(matches!(verdict, Verdict::Equivalent { .. }), "{verdict:?}");
+    }
+
+    #[test]
+    fn exponential_histograms_of_different_scales_are_equal() {
+        let verdict = compare(|value| value, exponential(3), exponential(1));
+        assert!(matches!(verdict, Verdict::Equivalent { .. }), "{verdict:?}");
+    }
+
+    #[test]
+    fn values_in_other_buckets_are_found_at_their_bound() {
+        let shifted = |value: f64| if value > 8.0 && value <= 10.0 { 10.5 } else { value };
+        let Verdict::Different(finding) = compare(shifted, explicit, explicit) else { panic!() };
+        assert_eq!(finding.cause, Cause::BucketsShifted { bound: 10.0 });
+    }
+
+    #[test]
+    fn seconds_in_buckets_for_milliseconds_are_named() {
+        let Verdict::Different(finding) = compare(|value| value / 1000.0, explicit, explicit) else { panic!() };
+        assert_eq!(finding.cause, Cause::SecondsInMillisecondBuckets);
+    }
+
+    #[test]
+    fn without_shared_bounds_the_quantiles_bracket_each_other() {
+        let verdict = compare(|value| value, explicit, exponential(0));
+        assert!(matches!(verdict, Verdict::Inconclusive { needs: Needs::Steadiness { .. } }), "{verdict:?}");
+        let distorted = |value: f64| if value < 30.0 { 0.01 } else { value };
+        let verdict = compare(distorted, explicit, exponential(0));
+        assert!(matches!(verdict, Verdict::Different(_)), "{verdict:?}");
+    }
+}

@@ -1,0 +1,36 @@
+//! Whether two pipelines tell the same story, and where they first differ.
+//!
+//! The comparators take what both sides saw, in any order, and give verdicts about what is sealed: old enough that
+//! nothing more of it can come. The same inputs give the same verdicts: this crate does no I/O and reads no clock.
+
+mod band;
+mod comparator;
+mod counter;
+mod factor;
+mod failures;
+mod gauge;
+mod histogram;
+mod logs;
+mod members;
+mod metrics;
+mod names;
+mod series_sets;
+mod stats;
+mod thinning;
+mod traces;
+mod verdict;
+
+pub use band::{Band, Interval};
+pub use comparator::{CollisionReport, Comparator, Part, Report, Settings, Subject};
+pub use counter::{Count, Counter, Of};
+pub use failures::{Explanation, Failure};
+pub use gauge::{Gauge, Level};
+pub use histogram::{Buckets, Distribution, Histogram};
+pub use logs::{LogSettings, Logs, StreamVerdict};
+pub use members::Form;
+pub use metrics::{Identity, MetricSettings, MetricVerdict, Metrics, MetricsReport, SeriesVerdict};
+pub use names::{Collision, MetricIdentity, NameSettings, Names, Rule};
+pub use series_sets::SetFinding;
+pub use thinning::loss_interval;
+pub use traces::{Ids, PopulationVerdict, TraceSettings, Traces};
+pub use verdict::{Cause, Demand, Finding, Needs, Percent, Reason, Side, Verdict};

@@ -1,0 +1,153 @@
+//! The writers of a series on one side.
+//!
+//! What is one series after the mapping may come from several writers: instances whose label is left out, services that
+//! share a name. Each writer's counts are taken for themselves, so that nobody mistakes the turns that they take for
+//! resets, and their increases add up. A single writer's counts pass as they are.
+
+use hashbrown::HashMap;
+
+use crate::counter::Count;
+
+/// So many writers of one series are told apart; what further ones write is left out, and counted.
+const WRITERS_MAX: usize = 256;
+
+/// A cumulative or a delta value of one writer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// Counts since a start.
+    Cumulative,
+    /// Counts since the value before.
+    Delta,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Last {
+    start_unix_ns: u64,
+    time_unix_ns: u64,
+    value: f64,
+}
+
+/// The writers of one series.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Members {
+    single: Option<(u64, Last)>,
+    several: Option<Box<HashMap<u64, Last, foldhash::fast::RandomState>>>,
+    total: f64,
+    /// How often a writer went back to an earlier start: two of them share an identity.
+    turns: u32,
+    left_out: u64,
+}
+
+impl Members {
+    /// Takes a value of a writer in; gives what the series counts then.
+    pub(crate) fn add(&mut self, writer: u64, form: Form, count: Count) -> Option<Count> {
+        if form == Form::Delta {
+            self.total += count.value;
+            return Some(Count { value: self.total, start_unix_ns: 0, ..count });
+        }
+        let last = Last { start_unix_ns: count.start_unix_ns, time_unix_ns: count.time_unix_ns, value: count.value };
+        match &mut self.single {
+            None if self.several.is_none() => {
+                self.single = Some((writer, last));
+                self.total = count.value;
+                return Some(count);
+            }
+            Some((single, known)) if *single == writer => {
+                self.turns += u32::from(takes_turns(known, &last));
+                *known = last;
+                self.total = count.value;
+                return Some(count);
+            }
+            _ => {}
+        }
+        self.add_to_several(writer, last, count)
+    }
+
+    fn add_to_several(&mut self, writer: u64, last: Last, count: Count) -> Option<Count> {
+        let single = self.single.take();
+        let several = self.several.get_or_insert_with(|| Box::new(single.into_iter().collect()));
+        let is_full = several.len() >= WRITERS_MAX;
+        let increase = match several.get_mut(&writer) {
+            None if is_full => {
+                self.left_out += 1;
+                return None;
+            }
+            // A writer that joins has counted before anyone looked.
+            None => {
+                several.insert(writer, last);
+                0.0
+            }
+            Some(known) => {
+                if last.time_unix_ns <= known.time_unix_ns {
+                    return None;
+                }
+                let is_reset = last.value < known.value;
+                self.turns += u32::from(takes_turns(known, &last));
+                let before = std::mem::replace(known, last).value;
+                if is_reset { last.value } else { last.value - before }
+            }
+        };
+        self.total += increase;
+        Some(Count { value: self.total, start_unix_ns: 0, ..count })
+    }
+
+    /// Whether more than one writer was seen, so that the series trails by up to an interval of theirs.
+    pub(crate) fn are_several(&self) -> bool {
+        self.several.is_some()
+    }
+
+    /// Whether two writers share one identity.
+    pub(crate) fn share_an_identity(&self) -> bool {
+        self.turns >= 3
+    }
+}
+
+/// Whether a value belongs to an earlier start than the one before it, though it is newer.
+fn takes_turns(known: &Last, last: &Last) -> bool {
+    last.time_unix_ns > known.time_unix_ns && last.start_unix_ns != 0 && last.start_unix_ns < known.start_unix_ns
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn count(time: u64, start: u64, value: f64) -> Count {
+        Count { time_unix_ns: time, start_unix_ns: start, value }
+    }
+
+    #[test]
+    fn a_single_writer_passes_as_it_is() {
+        let mut members = Members::default();
+        assert_eq!(members.add(1, Form::Cumulative, count(10, 5, 3.0)), Some(count(10, 5, 3.0)));
+        assert_eq!(members.add(1, Form::Cumulative, count(20, 5, 4.0)), Some(count(20, 5, 4.0)));
+        assert!(!members.are_several());
+    }
+
+    #[test]
+    fn writers_that_take_turns_add_up_and_are_no_resets() {
+        let mut members = Members::default();
+        members.add(1, Form::Cumulative, count(10, 5, 100.0));
+        members.add(2, Form::Cumulative, count(11, 6, 7.0));
+        members.add(1, Form::Cumulative, count(20, 5, 103.0));
+        let last = members.add(2, Form::Cumulative, count(21, 6, 9.0)).unwrap();
+        assert_eq!((last.value, last.start_unix_ns), (105.0, 0));
+        assert_eq!(members.add(2, Form::Cumulative, count(31, 30, 1.0)).unwrap().value, 106.0);
+    }
+
+    #[test]
+    fn deltas_add_up() {
+        let mut members = Members::default();
+        members.add(1, Form::Delta, count(10, 5, 3.0));
+        assert_eq!(members.add(2, Form::Delta, count(11, 5, 4.0)).unwrap().value, 7.0);
+    }
+
+    #[test]
+    fn two_writers_of_one_identity_are_noticed() {
+        let mut members = Members::default();
+        for turn in 0..8 {
+            let (start, value) = if turn % 2 == 0 { (5, 100.0) } else { (6, 3.0) };
+            members.add(1, Form::Cumulative, count(10 + turn, start, value));
+        }
+        assert!(members.share_an_identity());
+    }
+}

@@ -1,0 +1,156 @@
+use otlp::encode::MetricsEncoder;
+use otlp::{Batch, NumberValue};
+
+use super::*;
+
+const SECOND_NS: u64 = 1_000_000_000;
+
+/// A counter with labels, as one writer shows it.
+struct Shown<'a> {
+    name: &'a str,
+    unit: &'a str,
+    labels: &'a [(&'a str, &'a str)],
+    instance: &'a str,
+    value: i64,
+    start_s: u64,
+}
+
+fn batch(at_s: u64, shown: &[Shown<'_>]) -> Batch {
+    let mut encoder = MetricsEncoder::new();
+    for one in shown {
+        encoder.resource_metrics(|resource| {
+            resource.resource(|resource| {
+                resource.attributes().string("service.instance.id", one.instance);
+            });
+            resource.scope_metrics(|scope| {
+                scope.metric(|metric| {
+                    metric.name(one.name).unit(one.unit).sum(|sum| {
+                        sum.is_monotonic(true).temporality(Temporality::Cumulative);
+                        sum.point(|point| {
+                            point.time_unix_nano(at_s * SECOND_NS).start_time_unix_nano(one.start_s * SECOND_NS);
+                            point.value(NumberValue::Int(one.value));
+                            for (name, value) in one.labels {
+                                point.attributes().string(name, value);
+                            }
+                        });
+                    });
+                });
+            });
+        });
+    }
+    encoder.finish()
+}
+
+/// Runs an hour with ten events a second; each side shows what it makes of the count.
+fn run(
+    settings: MetricSettings,
+    mut legacy: impl FnMut(u64, i64) -> Option<Batch>,
+    mut new: impl FnMut(u64, i64) -> Option<Batch>,
+) -> MetricsReport {
+    let mut metrics = Metrics::new(settings);
+    let mut report = None;
+    for second in 0..3600u64 {
+        let (at, count) = (10_000 + second, i64::try_from(second).unwrap() * 10);
+        if second % 15 == 3
+            && let Some(batch) = legacy(at, count)
+        {
+            metrics.observe(Side::Legacy, batch.metrics().unwrap());
+        }
+        if second % 15 == 9
+            && let Some(batch) = new(at, count)
+        {
+            metrics.observe(Side::New, batch.metrics().unwrap());
+        }
+        if second % 60 == 0 {
+            report = Some(metrics.close(metrics.watermark()));
+        }
+    }
+    report.unwrap()
+}
+
+fn shown(name: &'static str, labels: &'static [(&'static str, &'static str)]) -> impl FnMut(u64, i64) -> Option<Batch> {
+    move |at, value| Some(batch(at, &[Shown { name, unit: "", labels, instance: "a", value, start_s: 10_000 }]))
+}
+
+#[test]
+fn a_prometheus_and_an_opentelemetry_counter_meet_and_are_equal() {
+    let report = run(
+        MetricSettings::default(),
+        shown("http_requests_total", &[("http_method", "GET"), ("instance", "10.0.0.1:80")]),
+        shown("http.requests", &[("http.method", "GET")]),
+    );
+    let [metric] = report.metrics.as_slice() else { panic!("{report:?}") };
+    assert!(matches!(metric.verdict, Verdict::Equivalent { .. }), "{metric:?}");
+    assert_eq!(
+        (metric.legacy_names[0].as_str(), metric.new_names[0].as_str()),
+        ("http_requests_total", "http.requests")
+    );
+    assert_eq!(metric.counts, [("equivalent", 1)].into());
+}
+
+#[test]
+fn several_instances_add_up_to_one_aggregated_series() {
+    let instances = |at: u64, value: i64| {
+        let one =
+            |instance, value| Shown { name: "jobs_total", unit: "", labels: &[], instance, value, start_s: 10_000 };
+        Some(batch(at, &[one("a", value / 2), one("b", value - value / 2)]))
+    };
+    let report = run(MetricSettings::default(), instances, shown("jobs_total", &[]));
+    assert!(!matches!(report.metrics[0].verdict, Verdict::Different(_)), "{report:?}");
+}
+
+#[test]
+fn an_attribute_that_the_new_side_dropped_is_named() {
+    let report = run(MetricSettings::default(), shown("jobs_total", &[("queue", "fast")]), shown("jobs_total", &[]));
+    let Verdict::Different(finding) = &report.metrics[0].verdict else { panic!("{report:?}") };
+    assert_eq!(finding.cause, Cause::AttributeMissing { side: Side::New, key: "queue".into() });
+}
+
+#[test]
+fn a_metric_of_one_side_is_missing_on_the_other() {
+    let report = run(MetricSettings::default(), shown("jobs_total", &[]), shown("others_total", &[]));
+    let causes: Vec<&Verdict> = report.metrics.iter().map(|metric| &metric.verdict).collect();
+    let [Verdict::Different(jobs), Verdict::Different(others)] = causes.as_slice() else { panic!("{report:?}") };
+    assert_eq!(jobs.cause, Cause::SeriesMissing { side: Side::New });
+    assert_eq!(others.cause, Cause::SeriesMissing { side: Side::Legacy });
+}
+
+#[test]
+fn two_writers_of_one_series_are_named() {
+    let mut turn = 0;
+    let two = move |at: u64, value: i64| {
+        turn += 1;
+        let (start_s, value) = if turn % 2 == 0 { (10_000, value) } else { (9_000, value / 3) };
+        Some(batch(at, &[Shown { name: "jobs_total", unit: "", labels: &[], instance: "a", value, start_s }]))
+    };
+    let report = run(MetricSettings::default(), shown("jobs_total", &[]), two);
+    let Verdict::Different(finding) = &report.metrics[0].verdict else { panic!("{report:?}") };
+    assert_eq!(finding.cause, Cause::DuplicateWriters { side: Side::New });
+}
+
+#[test]
+fn a_share_of_the_series_is_the_same_share_on_both_sides() {
+    let all = |at: u64, value: i64| {
+        let names: Vec<String> = (0..200).map(|name| format!("metric_{name}_total")).collect();
+        let shown =
+            names.iter().map(|name| Shown { name, unit: "", labels: &[], instance: "a", value, start_s: 10_000 });
+        Some(batch(at, &shown.collect::<Vec<_>>()))
+    };
+    let report = run(MetricSettings { share_permille: 250, ..MetricSettings::default() }, all, all);
+    let compared = report.metrics.len();
+    assert!((20..80).contains(&compared), "{compared}");
+    assert!(report.metrics.iter().all(|metric| !matches!(metric.verdict, Verdict::Different(_))), "{report:?}");
+}
+
+#[test]
+fn more_series_than_the_bound_are_left_out_and_counted() {
+    let all = |at: u64, value: i64| {
+        let names: Vec<String> = (0..20).map(|name| format!("metric_{name}_total")).collect();
+        let shown =
+            names.iter().map(|name| Shown { name, unit: "", labels: &[], instance: "a", value, start_s: 10_000 });
+        Some(batch(at, &shown.collect::<Vec<_>>()))
+    };
+    let report = run(MetricSettings { series_max: 5, ..MetricSettings::default() }, all, all);
+    assert_eq!(report.metrics.len(), 5);
+    assert!(report.left_out_points > 0);
+}

@@ -1,0 +1,225 @@
+//! Identities: which metric of one side is which of the other.
+//!
+//! Every name is brought into one form, the one that the new side has in Prometheus: characters escaped, unit and type as
+//! suffixes. The two sides of an OpenTelemetry migration then mostly meet by themselves. What does not meet is named by
+//! rules: another name, other labels, a factor. The translation is not injective, so the names that were observed are
+//! kept, and names of one side that become the same are reported.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use prom::names::{Escaping, LabelNamer, MetricKind, MetricNamer, Suffixes, Underscores};
+
+use crate::verdict::Side;
+
+/// One line of `migration.names`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rule {
+    /// The metric's name on the legacy side.
+    pub legacy: String,
+    /// Its name on the new side.
+    pub new: String,
+    /// Labels by their legacy names, with their new ones.
+    pub labels: BTreeMap<String, String>,
+    /// new = scale * legacy.
+    pub scale: f64,
+}
+
+/// How identities are made.
+#[derive(Clone, Debug, Default)]
+pub struct NameSettings {
+    /// What does not meet by itself.
+    pub rules: Vec<Rule>,
+    /// Labels that are left out on both sides.
+    pub ignored_labels: BTreeSet<String>,
+    /// Resource attributes that are labels of every series.
+    pub resource_labels: BTreeSet<String>,
+}
+
+/// So many names are remembered on each side; what comes beyond is compared and not reported on.
+const NAMES_MAX: usize = 20_000;
+
+/// Labels that say where something was measured rather than what: they differ between pipelines by their nature.
+const PLACE_LABELS: [&str; 4] = ["job", "instance", "otel_scope_name", "otel_scope_version"];
+
+/// A metric of one side, in the common form.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MetricIdentity {
+    /// The common name.
+    pub name: String,
+    /// What values of this side are to be multiplied with.
+    pub scale: f64,
+    rule: Option<usize>,
+}
+
+/// Makes identities and remembers which names it saw.
+#[derive(Clone, Debug, Default)]
+pub struct Names {
+    settings: NameSettings,
+    by_legacy: HashMap<String, usize>,
+    known: HashMap<(Side, String, String, &'static str), MetricIdentity>,
+    observed: [BTreeMap<String, BTreeSet<String>>; 2],
+}
+
+impl Names {
+    /// By rules.
+    pub fn new(settings: NameSettings) -> Names {
+        let by_legacy = settings.rules.iter().enumerate().map(|(at, rule)| (rule.legacy.clone(), at)).collect();
+        Names { settings, by_legacy, ..Names::default() }
+    }
+
+    /// The identity of a metric.
+    pub fn metric(&mut self, side: Side, name: &str, unit: &str, kind: MetricKind) -> MetricIdentity {
+        let key = (side, name.to_owned(), unit.to_owned(), kind_name(kind));
+        if let Some(known) = self.known.get(&key) {
+            return known.clone();
+        }
+        let identity = self.make(side, name, unit, kind);
+        if self.known.len() < NAMES_MAX {
+            self.observed[side as usize].entry(identity.name.clone()).or_default().insert(name.to_owned());
+            self.known.insert(key, identity.clone());
+        }
+        identity
+    }
+
+    fn make(&self, side: Side, name: &str, unit: &str, kind: MetricKind) -> MetricIdentity {
+        let rule = match side {
+            Side::Legacy => self.by_legacy.get(name).copied(),
+            Side::New => self.settings.rules.iter().position(|rule| rule.new == name),
+        };
+        match (side, rule.map(|at| (at, &self.settings.rules[at]))) {
+            // The rule's new name stands for both, as it is: its unit is not known on the legacy side.
+            (Side::Legacy, Some((at, rule))) => {
+                MetricIdentity { name: rule.new.clone(), scale: rule.scale, rule: Some(at) }
+            }
+            (Side::New, Some((at, rule))) => MetricIdentity { name: rule.new.clone(), scale: 1.0, rule: Some(at) },
+            (_, None) => MetricIdentity { name: common_name(name, unit, kind), scale: 1.0, rule: None },
+        }
+    }
+
+    /// The common name of a label, or none if it is left out.
+    pub fn label(&self, side: Side, metric: &MetricIdentity, key: &str) -> Option<String> {
+        let rule = metric.rule.map(|at| &self.settings.rules[at]);
+        let renamed = rule.filter(|_| side == Side::Legacy).and_then(|rule| rule.labels.get(key));
+        let name = label_name(renamed.map_or(key, String::as_str));
+        let is_left_out = PLACE_LABELS.contains(&name.as_str())
+            || self.settings.ignored_labels.contains(&name)
+            || self.settings.ignored_labels.contains(key);
+        (!is_left_out).then_some(name)
+    }
+
+    /// Whether a resource attribute is a label.
+    pub fn is_resource_label(&self, key: &str) -> bool {
+        self.settings.resource_labels.contains(key)
+    }
+
+    /// Names of one side that became the same.
+    pub fn collisions(&self) -> Vec<Collision> {
+        let of = |side: Side| {
+            let several = self.observed[side as usize].iter().filter(|(_, names)| names.len() > 1);
+            several.map(move |(name, names)| Collision {
+                side,
+                name: name.clone(),
+                names: names.iter().cloned().collect(),
+            })
+        };
+        of(Side::Legacy).chain(of(Side::New)).collect()
+    }
+
+    /// How a side calls a metric of a common name.
+    pub fn observed(&self, side: Side, name: &str) -> Vec<String> {
+        self.observed[side as usize].get(name).into_iter().flatten().cloned().collect()
+    }
+}
+
+/// Names that cannot be told apart after the translation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Collision {
+    /// On which side.
+    pub side: Side,
+    /// What they become.
+    pub name: String,
+    /// What they were.
+    pub names: Vec<String>,
+}
+
+fn common_name(name: &str, unit: &str, kind: MetricKind) -> String {
+    let namer =
+        MetricNamer { namespace: String::new(), escaping: Escaping::Underscores, suffixes: Suffixes::UnitAndType };
+    // What has no translation stands for itself.
+    namer.name(name, unit, kind).unwrap_or_else(|_| name.to_owned())
+}
+
+fn label_name(key: &str) -> String {
+    let namer = LabelNamer { escaping: Escaping::Underscores, underscores: Underscores::Preserve };
+    namer.name(key).map_or_else(|_| key.to_owned(), std::borrow::Cow::into_owned)
+}
+
+const fn kind_name(kind: MetricKind) -> &'static str {
+    match kind {
+        MetricKind::Gauge => "gauge",
+        MetricKind::MonotonicSum => "counter",
+        MetricKind::NonMonotonicSum => "updown",
+        MetricKind::Histogram => "histogram",
+        MetricKind::ExponentialHistogram => "exponential",
+        MetricKind::Summary => "summary",
+        MetricKind::Unknown => "unknown",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names() -> Names {
+        let labels = [("method".to_owned(), "http.request.method".to_owned())].into();
+        let rule = Rule {
+            legacy: "request_duration_ms".to_owned(),
+            new: "http.server.request.duration".to_owned(),
+            labels,
+            scale: 0.001,
+        };
+        Names::new(NameSettings { rules: vec![rule], ignored_labels: ["host".to_owned()].into(), ..Default::default() })
+    }
+
+    fn check(side: Side, name: &str, unit: &str, kind: MetricKind, expected: &str, scale: f64) {
+        let identity = names().metric(side, name, unit, kind);
+        assert_eq!((identity.name.as_str(), identity.scale), (expected, scale), "{side} {name}");
+    }
+
+    #[test]
+    fn an_opentelemetry_name_and_its_prometheus_name_are_the_same() {
+        check(Side::New, "http.requests", "1", MetricKind::MonotonicSum, "http_requests_total", 1.0);
+        check(Side::Legacy, "http_requests_total", "", MetricKind::MonotonicSum, "http_requests_total", 1.0);
+        check(Side::New, "process.memory", "By", MetricKind::Gauge, "process_memory_bytes", 1.0);
+        check(Side::Legacy, "process_memory_bytes", "", MetricKind::Gauge, "process_memory_bytes", 1.0);
+    }
+
+    #[test]
+    fn a_rule_renames_and_rescales() {
+        let new = "http.server.request.duration";
+        check(Side::Legacy, "request_duration_ms", "ms", MetricKind::Histogram, new, 0.001);
+        check(Side::New, new, "s", MetricKind::Histogram, new, 1.0);
+    }
+
+    #[test]
+    fn labels_follow_their_rule_and_places_are_left_out() {
+        let mut names = names();
+        let legacy = names.metric(Side::Legacy, "request_duration_ms", "", MetricKind::Histogram);
+        let new = names.metric(Side::New, "http.server.request.duration", "s", MetricKind::Histogram);
+        assert_eq!(names.label(Side::Legacy, &legacy, "method"), names.label(Side::New, &new, "http.request.method"));
+        assert_eq!(names.label(Side::Legacy, &legacy, "method").as_deref(), Some("http_request_method"));
+        assert_eq!(names.label(Side::New, &new, "host"), None);
+        assert_eq!(names.label(Side::Legacy, &legacy, "instance"), None);
+    }
+
+    #[test]
+    fn names_that_become_the_same_are_reported() {
+        let mut names = names();
+        for name in ["a.b", "a_b", "c"] {
+            names.metric(Side::New, name, "", MetricKind::Gauge);
+        }
+        let expected = Collision { side: Side::New, name: "a_b".into(), names: vec!["a.b".into(), "a_b".into()] };
+        assert_eq!(names.collisions(), [expected]);
+        assert_eq!(names.observed(Side::New, "c"), ["c"]);
+    }
+}

@@ -1,0 +1,189 @@
+//! Spans of the same ids, put beside each other.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use hashbrown::HashMap;
+use otlp::{SpanId, TraceId};
+
+use super::PopulationVerdict;
+use super::span::{Field, Span};
+use crate::thinning::loss_interval;
+use crate::verdict::{Cause, Demand, Finding, Needs, Percent, Side, Verdict};
+
+/// So many services and, for each of them, so many fields are told apart.
+const SERVICES_MAX: usize = 2000;
+const FIELDS_MAX: usize = 200;
+
+type Key = (TraceId, SpanId);
+
+/// Pairs spans up.
+#[derive(Debug)]
+pub(super) struct Join {
+    waiting: HashMap<Key, (Side, Span), foldhash::fast::RandomState>,
+    /// Those that wait, by their end.
+    order: BTreeSet<(u64, Key)>,
+    spans_max: usize,
+    services: BTreeMap<Box<str>, Service>,
+    matches: u64,
+}
+
+/// What is known of the spans of one service.
+#[derive(Clone, Debug, Default)]
+struct Service {
+    matched: u64,
+    equal: u64,
+    /// Spans of one side alone.
+    only: [u64; 2],
+    /// Matched spans by the field in which they differ.
+    differing: BTreeMap<String, u64>,
+    /// Matched spans by the attribute that a side lacks.
+    lacking: [BTreeMap<String, u64>; 2],
+}
+
+impl Join {
+    pub(super) fn new(spans_max: usize) -> Join {
+        Join { waiting: HashMap::default(), order: BTreeSet::new(), spans_max, services: BTreeMap::new(), matches: 0 }
+    }
+
+    pub(super) fn has_matches(&self) -> bool {
+        self.matches > 0
+    }
+
+    pub(super) fn observe(&mut self, side: Side, span: Span) {
+        let key = (span.trace_id, span.span_id);
+        match self.waiting.remove(&key) {
+            Some((other, known)) if other != side => {
+                self.order.remove(&(known.end_unix_ns, key));
+                let (legacy, new) = if side == Side::New { (known, span) } else { (span, known) };
+                self.pair(&legacy, &new);
+            }
+            // The same span again from the same side: the first one is kept.
+            Some(known) => {
+                self.waiting.insert(key, known);
+            }
+            None => {
+                self.order.insert((span.end_unix_ns, key));
+                self.waiting.insert(key, (side, span));
+                if self.waiting.len() > self.spans_max {
+                    self.give_up_oldest();
+                }
+            }
+        }
+    }
+
+    fn pair(&mut self, legacy: &Span, new: &Span) {
+        self.matches += 1;
+        let Some(service) = self.service(&legacy.service) else { return };
+        service.matched += 1;
+        let mut is_equal = true;
+        let count = |map: &mut BTreeMap<String, u64>, key: &str| {
+            if map.len() < FIELDS_MAX || map.contains_key(key) {
+                *map.entry(key.to_owned()).or_default() += 1;
+            }
+        };
+        legacy.compare(new, |field| {
+            is_equal = false;
+            match field {
+                Field::Of(name) => count(&mut service.differing, name),
+                Field::Attribute(key) => count(&mut service.differing, &format!("attribute {key}")),
+                Field::OnlyLeft(key) => count(&mut service.lacking[Side::New as usize], key),
+                Field::OnlyRight(key) => count(&mut service.lacking[Side::Legacy as usize], key),
+            }
+        });
+        service.equal += u64::from(is_equal);
+    }
+
+    fn service(&mut self, name: &str) -> Option<&mut Service> {
+        if self.services.len() >= SERVICES_MAX && !self.services.contains_key(name) {
+            return None;
+        }
+        Some(self.services.entry(name.into()).or_default())
+    }
+
+    fn give_up_oldest(&mut self) {
+        let Some((_, key)) = self.order.pop_first() else { return };
+        if let Some((side, span)) = self.waiting.remove(&key)
+            && let Some(service) = self.service(&span.service)
+        {
+            service.only[side as usize] += 1;
+        }
+    }
+
+    pub(super) fn seal(&mut self, watermark_unix_ns: u64) {
+        while self.order.first().is_some_and(|(end, _)| *end < watermark_unix_ns) {
+            self.give_up_oldest();
+        }
+    }
+
+    pub(super) fn verdicts(&self, demand: &Demand) -> Vec<PopulationVerdict> {
+        let verdicts = self.services.iter().map(|(name, service)| PopulationVerdict {
+            population: name.to_string(),
+            verdict: service.verdict(demand),
+            legacy: service.matched + service.only[Side::Legacy as usize],
+            new: service.matched + service.only[Side::New as usize],
+        });
+        verdicts.collect()
+    }
+}
+
+impl Service {
+    fn verdict(&self, demand: &Demand) -> Verdict {
+        let all = self.matched + self.only[0] + self.only[1];
+        // What one side alone has is missing on the other.
+        let interval =
+            |side: Side| loss_interval(all as f64, self.only[side.other() as usize] as f64, 0.0, demand.confidence);
+        let (of_new, of_legacy) = (interval(Side::New), interval(Side::Legacy));
+        for (side, interval) in [(Side::New, of_new), (Side::Legacy, of_legacy)] {
+            if interval.low > demand.margin_ratio {
+                let cause = Cause::Loss { side, ratio_low: interval.low, ratio_high: interval.high };
+                return Verdict::Different(self.finding(cause));
+            }
+        }
+        if let Some(cause) = self.systematic(demand) {
+            return Verdict::Different(self.finding(cause));
+        }
+        let margin_ratio = of_new.high.max(of_legacy.high);
+        if margin_ratio > demand.margin_ratio {
+            let seen = all as f64;
+            let more = seen * (margin_ratio / demand.margin_ratio - 1.0).max(0.1);
+            return Verdict::Inconclusive { needs: Needs::Events { seen, more, margin_ratio } };
+        }
+        let lost = [(Side::New, of_new), (Side::Legacy, of_legacy)];
+        let lost = lost.into_iter().find(|(side, _)| self.only[side.other() as usize] > 0);
+        let remark = lost.map(|(side, interval)| {
+            self.finding(Cause::Loss { side, ratio_low: interval.low, ratio_high: interval.high })
+        });
+        Verdict::Equivalent { margin_ratio, confidence: demand.confidence, remark }
+    }
+
+    /// A field in which more spans differ than the margin allows: the one with the most.
+    fn systematic(&self, demand: &Demand) -> Option<Cause> {
+        let is_many = |count: u64| {
+            let interval = loss_interval(self.matched as f64, count as f64, 0.0, demand.confidence);
+            interval.low > demand.margin_ratio
+        };
+        for side in [Side::New, Side::Legacy] {
+            let most = self.lacking[side as usize].iter().max_by_key(|(_, count)| **count);
+            if let Some((key, _)) = most.filter(|(_, count)| is_many(**count)) {
+                return Some(Cause::AttributeMissing { side, key: key.clone() });
+            }
+        }
+        let mut fields: Vec<(&String, u64)> = self.differing.iter().map(|(name, count)| (name, *count)).collect();
+        fields.retain(|(_, count)| is_many(*count));
+        fields.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+        let fields: Vec<String> = fields.into_iter().take(5).map(|(name, _)| name.clone()).collect();
+        (!fields.is_empty()).then_some(Cause::FieldsDiffer { fields })
+    }
+
+    fn finding(&self, cause: Cause) -> Finding {
+        let share = self.equal as f64 / self.matched.max(1) as f64;
+        let evidence = format!(
+            "{} spans on both sides, {} of them the same in every field; {} on the legacy side only, {} on the new one",
+            self.matched,
+            Percent(share),
+            self.only[Side::Legacy as usize],
+            self.only[Side::New as usize],
+        );
+        Finding { cause, evidence, since_unix_ns: None }
+    }
+}

@@ -1,0 +1,379 @@
+//! What a comparison comes to.
+
+use std::fmt;
+
+use serde::Serialize;
+
+/// Which of the two pipelines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Side {
+    /// The one that is to go.
+    Legacy,
+    /// The one that is to stay.
+    New,
+}
+
+impl Side {
+    /// The other one.
+    #[must_use]
+    pub const fn other(self) -> Side {
+        match self {
+            Side::Legacy => Side::New,
+            Side::New => Side::Legacy,
+        }
+    }
+}
+
+impl fmt::Display for Side {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Side::Legacy => "legacy",
+            Side::New => "new",
+        })
+    }
+}
+
+/// What is asked of a comparison.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Demand {
+    /// Two things are equal if they differ by no more than this, relative to the legacy side: 0.01 is one percent.
+    pub margin_ratio: f64,
+    /// How sure a verdict is to be: 0.95.
+    pub confidence: f64,
+    /// The clocks of the two sides differ by no more than this.
+    pub skew_ns: u64,
+}
+
+impl Default for Demand {
+    fn default() -> Self {
+        Demand { margin_ratio: 0.01, confidence: 0.95, skew_ns: 1_000_000_000 }
+    }
+}
+
+/// What a comparison comes to.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "verdict", rename_all = "snake_case")]
+pub enum Verdict {
+    /// Both sides are the same within a margin.
+    Equivalent {
+        /// The smallest margin that was proven, relative to the legacy side.
+        margin_ratio: f64,
+        /// How sure that is; 1 where no chance is involved.
+        confidence: f64,
+        /// A difference that is there and smaller than the margin.
+        remark: Option<Finding>,
+    },
+    /// The sides differ.
+    Different(Finding),
+    /// What was seen does not decide it. It never counts as equal.
+    Inconclusive {
+        /// What would.
+        needs: Needs,
+    },
+    /// There is nothing that could be the same.
+    NotComparable {
+        /// Why.
+        reason: Reason,
+    },
+}
+
+impl Verdict {
+    /// `equivalent`, `different`, `inconclusive` or `not_comparable`.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Verdict::Equivalent { .. } => "equivalent",
+            Verdict::Different(_) => "different",
+            Verdict::Inconclusive { .. } => "inconclusive",
+            Verdict::NotComparable { .. } => "not_comparable",
+        }
+    }
+
+    pub(crate) fn different(cause: Cause, evidence: impl Into<String>) -> Verdict {
+        Verdict::Different(Finding { cause, evidence: evidence.into(), since_unix_ns: None })
+    }
+}
+
+/// A difference, and what shows it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Finding {
+    /// What makes it.
+    pub cause: Cause,
+    /// The figures, in words.
+    pub evidence: String,
+    /// When it was first seen, in the time of the telemetry.
+    pub since_unix_ns: Option<u64>,
+}
+
+impl Finding {
+    /// The cause and what shows it, in one sentence.
+    pub fn sentence(&self) -> String {
+        format!("{}: {}", self.cause, self.evidence)
+    }
+}
+
+/// What is missing for a verdict.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "needs", rename_all = "snake_case")]
+pub enum Needs {
+    /// Nothing came from one side yet.
+    Data {
+        /// From which.
+        from: Side,
+    },
+    /// The sides overlap too little.
+    Overlap,
+    /// What was counted proves only a larger margin.
+    Events {
+        /// How many were counted in both.
+        seen: f64,
+        /// About how many more would prove the margin.
+        more: f64,
+        /// What is proven so far.
+        margin_ratio: f64,
+    },
+    /// Too few windows of time.
+    Windows {
+        /// How many there are.
+        seen: u32,
+        /// How many more would do at least.
+        more: u32,
+    },
+    /// It moves so much that the margin is not proven.
+    Steadiness {
+        /// What is proven so far.
+        margin_ratio: f64,
+    },
+}
+
+impl fmt::Display for Needs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Needs::Data { from } => write!(f, "nothing came from the {from} side yet"),
+            Needs::Overlap => f.write_str("both sides, for the same time"),
+            Needs::Events { seen, more, margin_ratio } => {
+                write!(f, "about {more:.0} more events; {seen:.0} prove {}", Percent(*margin_ratio))
+            }
+            Needs::Windows { seen, more } => write!(f, "{more} more windows beside the {seen} there are"),
+            Needs::Steadiness { margin_ratio } => {
+                write!(f, "more time; so far it proves {}", Percent(*margin_ratio))
+            }
+        }
+    }
+}
+
+/// Why there is nothing to compare.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// A quantile of several instances' quantiles is no quantile.
+    PercentileOfPercentiles,
+    /// The bounds of the buckets have nothing in common, and nothing else is shared.
+    NoSharedBounds,
+    /// One side measures how much, the other how often, or the like.
+    DifferentKinds,
+    /// The configuration leaves it out.
+    Ignored,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Reason::PercentileOfPercentiles => "percentiles of several instances cannot be put together to percentiles",
+            Reason::NoSharedBounds => "the buckets have no bounds in common",
+            Reason::DifferentKinds => "the two sides are of different kinds",
+            Reason::Ignored => "the configuration leaves it out",
+        })
+    }
+}
+
+/// What makes a difference.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "cause", rename_all = "snake_case")]
+pub enum Cause {
+    /// One side counts less than the other.
+    Loss {
+        /// Which.
+        side: Side,
+        /// The share that is missing, between these.
+        ratio_low: f64,
+        /// The upper end.
+        ratio_high: f64,
+    },
+    /// Deltas did not arrive on one side.
+    DeltasLost {
+        /// On which side.
+        side: Side,
+        /// The share that is missing, between these.
+        ratio_low: f64,
+        /// The upper end.
+        ratio_high: f64,
+    },
+    /// One side counts a whole multiple of the other.
+    Duplicated {
+        /// Which.
+        side: Side,
+        /// How often each event is there.
+        times: f64,
+    },
+    /// Everything of one side is a factor of the other, as by a unit.
+    UnitChanged {
+        /// new = factor * legacy.
+        factor: f64,
+    },
+    /// What was counted before the first sample is missing on one side.
+    FirstIncrementLost {
+        /// Where.
+        side: Side,
+        /// How much.
+        amount: f64,
+    },
+    /// One side begins anew while the other goes on.
+    InjectedResets {
+        /// Which.
+        side: Side,
+        /// How often.
+        resets: u32,
+    },
+    /// The sides move apart in no simple way.
+    Diverged,
+    /// One side stopped while the other goes on.
+    Stopped {
+        /// Which.
+        side: Side,
+    },
+    /// The levels differ.
+    Level {
+        /// new / legacy - 1, at least.
+        ratio: f64,
+    },
+    /// Values fall into other buckets.
+    BucketsShifted {
+        /// At this bound the sides differ first.
+        bound: f64,
+    },
+    /// Seconds were recorded into buckets that are made for milliseconds.
+    SecondsInMillisecondBuckets,
+    /// A series is on one side only.
+    SeriesMissing {
+        /// Where it is missing.
+        side: Side,
+    },
+    /// An attribute is on one side only.
+    AttributeMissing {
+        /// Where it is missing.
+        side: Side,
+        /// Its key.
+        key: String,
+    },
+    /// An attribute of the series stands in `target_info` on the other side.
+    MovedToTarget {
+        /// Its key.
+        key: String,
+    },
+    /// The values of a label are written differently.
+    ValueRewritten {
+        /// The label.
+        key: String,
+    },
+    /// One series of one side is several on the other.
+    Split {
+        /// The side that has several.
+        side: Side,
+        /// How many.
+        parts: u32,
+    },
+    /// Several writers share one series.
+    DuplicateWriters {
+        /// On which side.
+        side: Side,
+    },
+    /// Several names of one side become one on the other.
+    NamesCollide {
+        /// The names.
+        names: Vec<String>,
+    },
+    /// Traces of one side are several on the other.
+    TracesFragmented {
+        /// On which side.
+        side: Side,
+        /// The share of traces.
+        ratio: f64,
+    },
+    /// Fields of the same thing differ.
+    FieldsDiffer {
+        /// Which.
+        fields: Vec<String>,
+    },
+}
+
+/// A ratio as a person writes it.
+pub struct Percent(pub f64);
+
+impl fmt::Display for Percent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let percent = self.0 * 100.0;
+        match percent.abs() {
+            size if size >= 10.0 => write!(f, "{percent:.0} %"),
+            size if size >= 1.0 => write!(f, "{percent:.1} %"),
+            size if size >= 0.01 || size == 0.0 => write!(f, "{percent:.2} %"),
+            _ => write!(f, "{percent:.1e} %"),
+        }
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Cause::Loss { side, ratio_low, ratio_high } => {
+                write!(f, "the {side} side misses {} to {}", Percent(*ratio_low), Percent(*ratio_high))
+            }
+            Cause::DeltasLost { side, ratio_low, ratio_high } => {
+                write!(f, "deltas are lost on the {side} side: {} to {}", Percent(*ratio_low), Percent(*ratio_high))
+            }
+            Cause::Duplicated { side, times } => write!(f, "the {side} side counts each event {times} times"),
+            Cause::UnitChanged { factor } => write!(f, "the new side is {factor} times the legacy one: another unit"),
+            Cause::FirstIncrementLost { side, amount } => {
+                write!(f, "the first {amount} of the {side} side are lost: it begins after they were counted")
+            }
+            Cause::InjectedResets { side, resets } => {
+                write!(f, "the {side} side begins anew {resets} times while the other goes on")
+            }
+            Cause::Diverged => f.write_str("the sides move apart"),
+            Cause::Stopped { side } => write!(f, "the {side} side has stopped while the other goes on"),
+            Cause::Level { ratio } => write!(f, "the new side is {} off", Percent(*ratio)),
+            Cause::BucketsShifted { bound } => write!(f, "values fall into other buckets from the bound {bound} on"),
+            Cause::SecondsInMillisecondBuckets => f.write_str("seconds are recorded into buckets for milliseconds"),
+            Cause::SeriesMissing { side } => write!(f, "the {side} side does not have the series"),
+            Cause::AttributeMissing { side, key } => write!(f, "the {side} side lacks the attribute `{key}`"),
+            Cause::MovedToTarget { key } => write!(f, "the attribute `{key}` moved to `target_info`"),
+            Cause::ValueRewritten { key } => write!(f, "the values of `{key}` are written differently"),
+            Cause::Split { side, parts } => write!(f, "one series is {parts} on the {side} side"),
+            Cause::DuplicateWriters { side } => write!(f, "several writers share the series on the {side} side"),
+            Cause::NamesCollide { names } => write!(f, "{} become one name", names.join(" and ")),
+            Cause::TracesFragmented { side, ratio } => {
+                write!(f, "{} of the traces are broken into several on the {side} side", Percent(*ratio))
+            }
+            Cause::FieldsDiffer { fields } => write!(f, "{} differ", fields.join(", ")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ratios_are_written_with_the_digits_that_matter() {
+        let shown: Vec<String> = [0.5, 0.0123, 0.0037, 0.0, 1.5e-6].map(|ratio| Percent(ratio).to_string()).into();
+        assert_eq!(shown, ["50 %", "1.2 %", "0.37 %", "0.00 %", "1.5e-4 %"]);
+    }
+
+    #[test]
+    fn a_verdict_is_one_object_with_its_kind_in_a_field() {
+        let verdict = Verdict::different(Cause::Stopped { side: Side::New }, "nothing since 12:00");
+        let json = serde_json::to_value(&verdict).unwrap();
+        assert_eq!(json["verdict"], "different");
+        assert_eq!(json["cause"], serde_json::json!({"cause": "stopped", "side": "new"}));
+    }
+}
