@@ -12,6 +12,7 @@ import argparse
 import collections
 import itertools
 import json
+import os
 import sys
 import time
 
@@ -171,6 +172,35 @@ def with_datadog(arguments, totals: Totals) -> None:
     client.flush()
     client.stop()
     client.close_socket()
+    _with_origin(base, where, totals)
+
+
+def _with_origin(base, where: dict, totals: Totals) -> None:
+    """As in a container: the client says which one, what an admission controller wrote into its environment, and
+    how many tags it wants."""
+    os.environ["DD_EXTERNAL_ENV"] = "it-false,cn-shop,pu-4711"
+    client = base.DogStatsd(
+        **where,
+        namespace=totals.prefix,
+        disable_telemetry=True,
+        disable_buffering=True,
+        container_id="8dd3a0a4d8a1",
+        cardinality="low",
+        socket_timeout=5,
+    )
+    for _ in range(10):
+        client.increment("contained", 2, tags=["a:b"])
+    client.stop()
+    client.close_socket()
+    # Under OpenTelemetry's names where it has some.
+    origin = {
+        "a": "b",
+        "container.id": "8dd3a0a4d8a1",
+        "k8s.container.name": "shop",
+        "k8s.pod.uid": "4711",
+        "dogstatsd.cardinality": "low",
+    }
+    totals.count(20, "contained", **origin)
 
 
 def main() -> int:

@@ -158,8 +158,8 @@ class Tools:
             for name in ("package.json", "package-lock.json"):
                 shutil.copy(INTEROP / "js" / name, directory / name)
             subprocess.run([npm, "ci", "--silent", "--no-audit", "--no-fund"], cwd=directory, check=True)
-            # Unix datagrams from Node.js need a compiled module; without a compiler it is left out, and said so.
-            subprocess.run([npm, "rebuild", "--silent", "unix-dgram"], cwd=directory, check=False)
+            # Unix datagrams from Node.js need a compiled module. Without a compiler a scenario leaves them out and says so.
+            subprocess.run([npm, "rebuild", "--silent", "unix-dgram"], cwd=directory, check=False, stdout=subprocess.DEVNULL)
             shutil.copy(lock, stamp)
         # Modules are found from where a client lies, so each lies beside node_modules.
         for client in (INTEROP / "js").glob("*.mjs"):
