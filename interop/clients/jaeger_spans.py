@@ -26,7 +26,7 @@ TAGS = {
 
 
 def with_jaeger_client(arguments) -> list[dict]:
-    """`jaeger-client`: compact thrift over UDP."""
+    """`jaeger-client`: compact thrift over UDP, with trace ids of 128 bits, or of 64 as it had them first."""
     import opentracing
     from jaeger_client import ConstSampler, Tracer
     from jaeger_client.local_agent_net import LocalAgentSender
@@ -42,7 +42,7 @@ def with_jaeger_client(arguments) -> list[dict]:
         reporter=CompositeReporter(kept, *senders),
         sampler=ConstSampler(True),
         tags={key: value for key, value in RESOURCE.items() if key != "service.name"},
-        generate_128bit_trace_id=True,
+        generate_128bit_trace_id=arguments.client == "jaeger-client",
     )
     with tracer.start_span("root", tags={"span.kind": "server", **{k: v for k, v in TAGS.items() if abs(_size(v)) < 2**62}}) as root:
         root.log_kv({"event": "started", "items": 3, "cold": True})
@@ -166,13 +166,14 @@ def main() -> int:
     """Sends everything once."""
     warnings.simplefilter("ignore")
     parser = argparse.ArgumentParser()
-    parser.add_argument("--client", choices=["jaeger-client", "otel-udp", "otel-http", "otel-grpc"], required=True)
+    parser.add_argument("--client", choices=["jaeger-client", "jaeger-client-64", "otel-udp", "otel-http", "otel-grpc"], required=True)
     parser.add_argument("--port", type=int, required=True, help="the program under test")
     parser.add_argument("--also", type=int, required=True, help="a Jaeger")
     parser.add_argument("--record", required=True)
     parser.add_argument("--count", type=int, default=400)
     arguments = parser.parse_args()
-    spans = with_jaeger_client(arguments) if arguments.client == "jaeger-client" else with_opentelemetry(arguments)
+    is_jaeger = arguments.client.startswith("jaeger-client")
+    spans = with_jaeger_client(arguments) if is_jaeger else with_opentelemetry(arguments)
     with open(arguments.record, "w") as file:
         json.dump(spans, file)
     return 0
