@@ -47,6 +47,10 @@ class Jaeger:
         url = f"http://127.0.0.1:{self.ports['query']}/api/services"
         self.process = lab.start(name, [lab.tools.jaeger, "--config", path], lambda: http_ok(url))
 
+    def end(self) -> None:
+        """Ends it at once: it keeps nothing, and takes nine seconds to stop by itself."""
+        self.process.kill()
+
     def traces(self, ids: set[str]) -> list[dict]:
         """What its query API answers for these traces, as OTLP export requests."""
         return [answer for one in sorted(ids) if (answer := self._trace(one)) is not None]

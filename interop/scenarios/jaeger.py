@@ -114,6 +114,8 @@ def run(lab: Lab) -> None:
     check_counts(lab, "all clients", telemetry, "jaeger", ["jaeger", "otlp/jaeger", "otlp/sink"], {"traces": everything})
     check_balance(lab, "all clients", telemetry)
     check_stop(lab, "all clients", subject)
+    for jaeger in (by_jaeger, by_otlp, beside):
+        jaeger.end()
 
 
 def _send(lab: Lab, client: str, port: int, also: int) -> list[dict]:

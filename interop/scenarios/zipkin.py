@@ -92,6 +92,8 @@ def run(lab: Lab) -> None:
     check_counts(lab, "all clients", telemetry, "zipkin", exporters, {"traces": everything})
     check_balance(lab, "all clients", telemetry)
     check_stop(lab, "all clients", subject)
+    for jaeger in (by_json, by_proto, beside):
+        jaeger.end()
 
 
 def _send(lab: Lab, client: str, port: int, also: int) -> list[dict]:
