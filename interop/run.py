@@ -62,6 +62,9 @@ def main() -> int:
     checks = Checks(arguments.format)
     tools = Tools(arguments.subject, checks.note)
     chosen = [name for name in arguments.only or SCENARIOS if tools.is_crossfade or name not in ONLY_CROSSFADE]
+    if not chosen:
+        print("interop: the Collector's build here has none of the components of these scenarios", file=sys.stderr)
+        return 2
     try:
         tools.prepare({need for name in chosen for need in getattr(_scenario(name), "NEEDS", ())})
     except Missing as missing:

@@ -90,6 +90,9 @@ class Tools:
         for part, argv in PART_VERSIONS.items():
             if hasattr(self, part):
                 found[part] = _first_line([getattr(self, part), *argv])
+        for part, module in GO_TOOLS.items():
+            if hasattr(self, part):
+                found[part] = _required(INTEROP / part / "go.mod", module)
         if self.is_crossfade:
             found["crossfade"] = _first_line([self.crossfade, "--version"])
         return found
@@ -167,11 +170,16 @@ class Tools:
         return directory
 
 
+# Programs that a module of ours names as its tool, by the module that they are in; they do not know their own version.
+GO_TOOLS = {
+    "jaeger": "github.com/jaegertracing/jaeger",
+    "victorialogs": "github.com/VictoriaMetrics/VictoriaLogs",
+}
 # What only some scenarios need: `NEEDS` of a scenario names it, and the attribute of that name is its path.
 PARTS: dict[str, Callable[[Tools], object]] = {
     "old_python": lambda tools: tools._python("venv-old", OLD_PYTHON_PACKAGES),
-    "jaeger": lambda tools: tools.build_tool("jaeger", "github.com/jaegertracing/jaeger/cmd/jaeger"),
-    "victorialogs": lambda tools: tools.build_tool("victorialogs", "github.com/VictoriaMetrics/VictoriaLogs/app/victoria-logs"),
+    "jaeger": lambda tools: tools.build_tool("jaeger", f"{GO_TOOLS['jaeger']}/cmd/jaeger"),
+    "victorialogs": lambda tools: tools.build_tool("victorialogs", f"{GO_TOOLS['victorialogs']}/app/victoria-logs"),
     "rsyslogd": lambda tools: tools._debian("rsyslogd", "rsyslog", "rsyslog-gnutls"),
     "logger": lambda tools: tools._debian("logger", "bsdutils"),
     "logrotate": lambda tools: tools._debian("logrotate", "logrotate"),
@@ -201,6 +209,14 @@ def build_crossfade(say) -> pathlib.Path:
     subprocess.run(["cargo", "build", "--release", "--quiet", "-p", "crossfade"], cwd=ROOT, check=True)
     target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR") or ROOT / "target")
     return target / "release" / "crossfade"
+
+
+def _required(go_mod: pathlib.Path, module: str) -> str:
+    for line in go_mod.read_text().splitlines():
+        words = line.split()
+        if len(words) > 1 and words[0] == module:
+            return f"{module} {words[1]}"
+    return f"not in {go_mod}"
 
 
 def _first_line(argv: list[object]) -> str:
