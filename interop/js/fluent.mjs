@@ -1,6 +1,7 @@
 // @fluent-org/logger as a client of the Forward protocol, in each of its modes, with acknowledgements, and with a
 // shared key where one is given. Records the events as JSON; an event counts when its acknowledgement came.
 import { writeFileSync } from 'node:fs';
+import { setTimeout as pause } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import logger from '@fluent-org/logger';
 
@@ -15,6 +16,9 @@ const { values: options } = parseArgs({
     tag: { type: 'string' },
     record: { type: 'string' },
     count: { type: 'string', default: '2000' },
+    // Milliseconds to rest after every fifty events.
+    rest: { type: 'string', default: '0' },
+    'ack-timeout': { type: 'string', default: '15000' },
   },
 });
 const socket = options.path ? { path: options.path } : { host: '127.0.0.1', port: Number(options.port) };
@@ -24,7 +28,7 @@ const client = new logger.FluentClient(options.tag, {
   eventMode: options.mode,
   socket: { ...socket, timeout: 10000, disableReconnect: true },
   security: security || undefined,
-  ack: { ackTimeout: 15000 },
+  ack: { ackTimeout: Number(options['ack-timeout']) },
   milliseconds: true,
   flushInterval: 20,
   disconnect: { waitForPending: true, waitForPendingDelay: 20000, socketDisconnectDelay: 200 },
@@ -36,7 +40,11 @@ const base = Date.now();
 const events = [];
 let refused = 0;
 const acknowledged = [];
+// When the server is gone for good, the client leaves its promises open and the process ends: what was acknowledged
+// until then counts all the same.
+process.on('exit', () => writeFileSync(options.record, JSON.stringify(events)));
 for (let number = 0; number < Number(options.count); number += 1) {
+  if (Number(options.rest) && number % 50 === 0) await pause(Number(options.rest));
   const time = logger.EventTime.fromTimestamp(base + number);
   const fields = { message: `line ${number}`, number, half: number + 0.5, odd: number % 2 === 1 };
   if (number % 100 === 0) fields.nested = { list: [1, 'zwei', null], text: '世界 🚀\n"quoted"' };
@@ -51,6 +59,5 @@ for (let number = 0; number < Number(options.count); number += 1) {
   );
 }
 await Promise.all(acknowledged);
-await client.shutdown();
-writeFileSync(options.record, JSON.stringify(events));
+await client.shutdown().catch((error) => console.error(String(error)));
 process.exit(refused ? 1 : 0);

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import json
+import signal
 import time
 
 from harness import plain
@@ -26,6 +27,16 @@ exporters:
 service:
   pipelines:
     logs: {{receivers: [fluentforward/open, fluentforward/unix, fluentforward/locked], exporters: [otlp/sink]}}
+"""
+CRASH = """
+receivers:
+  fluentforward: {{endpoint: "127.0.0.1:{port}"}}
+exporters:
+  otlp/sink: {{endpoint: {sink}, tls: {{insecure: true}}, retry_on_failure: {{initial_interval: 200ms, max_interval: 1s}}}}
+journal: {{storage: disk, directory: "{directory}/journal"}}
+service:
+  pipelines:
+    logs: {{receivers: [fluentforward], exporters: [otlp/sink]}}
 """
 
 MODES = ("Message", "Forward", "PackedForward", "CompressedPackedForward")
@@ -59,6 +70,36 @@ def run(lab: Lab) -> None:
     strangers = [record for record in plain.logs(plain.requests(sink.path)) if str(record["attributes"].get("fluent.tag")).startswith("wrong")]
     lab.check("and nothing of it arrives", not strangers, len(strangers))
     check_stop(lab, "all clients", subject)
+    _crash(lab)
+
+
+def _crash(lab: Lab) -> None:
+    """What was acknowledged outlives the process that acknowledged it."""
+    sink, port, telemetry = Sink(lab, "crash-sink", "grpc"), lab.port(), lab.port()
+    config = CRASH.format(port=port, sink=sink.endpoint, directory=lab.directory) + TELEMETRY.format(port=telemetry)
+    subject = lab.subject(config, [port], "crash-subject")
+    # Nothing reaches the backend before the crash, so that all of it must come out of the journal.
+    sink.process.signal(signal.SIGSTOP)
+    record = lab.directory / "crash.json"
+    more = ["--port", str(port), "--count", "20000", "--rest", "5", "--ack-timeout", "2000", "--record", record]
+    client = lab.start("crash-client", _js(lab, "PackedForward", *more))
+    time.sleep(1.2)
+    subject.kill()
+    lab.wait("the client gives up", lambda: not client.running(), 30)
+    events = json.loads(record.read_text())
+    ok = 0 < len(events) < 20_000
+    lab.check("a kill -9: the client had some acknowledgements, and not all", ok, f"{len(events)} of 20000")
+    sink.process.signal(signal.SIGCONT)
+    subject = lab.subject(config, [port], "after-the-crash")
+    wanted = {_key(event) for event in events}
+    deadline, have = time.monotonic() + 20, set()
+    while wanted - have and time.monotonic() < deadline:
+        time.sleep(0.3)
+        have = {_key(_as_event(record)) for record in plain.logs(plain.requests(sink.path))}
+    missing = wanted - have
+    found = f"{len(missing)} missing, e.g. {min(missing)}" if missing else f"{len(wanted)} events"
+    lab.check("a kill -9: every event that was acknowledged arrives after the restart", not missing, found)
+    check_stop(lab, "after the crash", subject)
 
 
 def _js(lab: Lab, mode: str, *more: str) -> list[object]:
