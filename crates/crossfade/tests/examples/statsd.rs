@@ -2,17 +2,13 @@
 //! totals of both agree to the last unit.
 
 use std::net::UdpSocket;
-use std::time::{SystemTime, UNIX_EPOCH};
 
+use component::clock;
 use otlp::encode::MetricsEncoder;
 use otlp::{Batch, NumberValue, Temporality};
 use serde_json::Value;
 
 use crate::support::{Running, backends, example, free_port, ledger, post, write};
-
-fn now_unix_ns() -> u64 {
-    u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos()).unwrap()
-}
 
 /// What an application's OTLP exporter sends: a counter since its start.
 fn orders(start_unix_ns: u64, value: i64) -> Batch {
@@ -25,7 +21,7 @@ fn orders(start_unix_ns: u64, value: i64) -> Batch {
             scope.metric(|metric| {
                 metric.name("shop.orders").sum(|sum| {
                     sum.is_monotonic(true).temporality(Temporality::Cumulative).point(|point| {
-                        point.start_time_unix_nano(start_unix_ns).time_unix_nano(now_unix_ns());
+                        point.start_time_unix_nano(start_unix_ns).time_unix_nano(clock::unix_ns());
                         point.value(NumberValue::Int(value));
                     });
                 });
@@ -66,7 +62,9 @@ fn lines_of_statsd_reach_the_old_and_the_new_backend() {
     socket.send_to(b"orders:3|c|#shop:eu\nlatency:12|ms", ("localhost", statsd)).unwrap();
     let answer = ledger(&config, both_delivered);
     let arrived = answer["arrivals"].as_array().unwrap().iter().find(|seen| {
-        seen["unit"] == "lines" && seen["received"] == 2 && seen["lost"].as_object().is_some_and(|lost| lost.is_empty())
+        seen["unit"] == "lines"
+            && seen["received"] == 2
+            && seen["lost"].as_object().is_some_and(serde_json::Map::is_empty)
     });
     assert!(arrived.is_some(), "{answer:#}");
     drop(processes);
@@ -94,7 +92,7 @@ service:
         );
         let config = write(directory.path(), "dual.yaml", &yaml);
         let process = Running::configured(&config);
-        let start_unix_ns = now_unix_ns();
+        let start_unix_ns = clock::unix_ns();
         let socket = UdpSocket::bind("localhost:0").unwrap();
         let mut total = 0;
         for order in 1..=500i64 {
