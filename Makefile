@@ -4,7 +4,7 @@ CARGO ?= cargo
 # Through cargo, which knows where its target directory is.
 CROSSFADE := $(CARGO) run --release --locked --quiet -p crossfade --
 
-.PHONY: help demo test build check-rust lint interop bench fuzz deny
+.PHONY: help demo test build check-rust lint interop bench deny
 
 help: ## List what can be made.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12

@@ -25,12 +25,35 @@ import shutil
 import sys
 import tempfile
 import traceback
+import types
 
 from harness.checks import Checks
 from harness.lab import Lab
 from harness.tools import Missing, Tools
 
-SCENARIOS = ["judges", "configurations", "python_sdk", "js_sdk", "file", "collector", "outage", "pull", "prometheus"]
+SCENARIOS = [
+    "judges",
+    "configurations",
+    "python_sdk",
+    "js_sdk",
+    "file",
+    "collector",
+    "outage",
+    "pull",
+    "prometheus",
+    "statsd",
+    "dual",
+    "jaeger",
+    "zipkin",
+    "opencensus",
+    "fluent",
+    "syslog",
+    "files",
+    "loki",
+    "lines",
+]
+# Scenarios of components that the Collector's build here does not have, or has no more.
+ONLY_CROSSFADE = {"statsd", "dual", "jaeger", "zipkin", "opencensus", "fluent", "syslog", "files", "loki", "lines"}
 
 
 def main() -> int:
@@ -38,8 +61,12 @@ def main() -> int:
     arguments = _arguments()
     checks = Checks(arguments.format)
     tools = Tools(arguments.subject, checks.note)
+    chosen = [name for name in arguments.only or SCENARIOS if tools.is_crossfade or name not in ONLY_CROSSFADE]
+    if not chosen:
+        print("interop: the Collector's build here has none of the components of these scenarios", file=sys.stderr)
+        return 2
     try:
-        tools.prepare()
+        tools.prepare({need for name in chosen for need in getattr(_scenario(name), "NEEDS", ())})
     except Missing as missing:
         print(f"interop: {missing}", file=sys.stderr)
         return 2
@@ -47,7 +74,7 @@ def main() -> int:
     for part, version in versions.items():
         checks.note(f"{part}: {version}")
     directory = pathlib.Path(tempfile.mkdtemp(prefix="crossfade-interop-"))
-    for name in arguments.only or SCENARIOS:
+    for name in chosen:
         _run(name, directory / name, tools, checks)
     failed = checks.failed()
     _report(arguments, checks, versions, directory)
@@ -65,8 +92,12 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def _scenario(name: str) -> types.ModuleType:
+    return importlib.import_module(f"scenarios.{name}")
+
+
 def _run(name: str, directory: pathlib.Path, tools: Tools, checks: Checks) -> None:
-    scenario = importlib.import_module(f"scenarios.{name}")
+    scenario = _scenario(name)
     checks.begin(name, scenario.ABOUT)
     lab = Lab(name, directory, tools, checks)
     try:

@@ -141,11 +141,24 @@ class Lab:
                 raise NotReady(f"waited {seconds:.0f} s and still not: {what}{log}")
             time.sleep(0.05)
 
-    def subject(self, config: str, ports: list[int], name: str = "subject", env: dict[str, str] | None = None) -> Process:
-        """Starts the program under test with `config`; ready when every port of `ports` accepts."""
+    def subject(
+        self,
+        config: str,
+        ports: list[int],
+        name: str = "subject",
+        env: dict[str, str] | None = None,
+        datagrams: list[int | pathlib.Path] | None = None,
+    ) -> Process:
+        """Starts the program under test with `config`; ready when every port of `ports` accepts, and
+        every port or path of `datagrams` is bound."""
         self.subject_starts += 1
         path = self.file(f"{name}.yaml", config)
-        return self.start(name, self.tools.subject_run(path), lambda: all(port_open(port) for port in ports), env)
+        return self.start(
+            name,
+            self.tools.subject_run(path),
+            lambda: all(port_open(port) for port in ports) and all(datagrams_open(one) for one in datagrams or []),
+            env,
+        )
 
     def collector(self, config: str, ports: list[int], name: str) -> Process:
         """Starts an OpenTelemetry Collector as a neighbour of the program under test."""
@@ -188,6 +201,18 @@ def port_open(port: int) -> bool:
             return True
     except OSError:
         return False
+
+
+def datagrams_open(address: int | pathlib.Path) -> bool:
+    """Whether something takes datagrams on this port of loopback, or there is a socket at this path."""
+    if isinstance(address, pathlib.Path):
+        return address.is_socket()
+    local = f":{address:04X}"
+    return any(
+        line.split()[1].endswith(local)
+        for table in ("/proc/net/udp", "/proc/net/udp6")
+        for line in pathlib.Path(table).read_text().splitlines()[1:]
+    )
 
 
 def http_ok(url: str) -> bool:

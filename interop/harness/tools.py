@@ -12,11 +12,14 @@ import pathlib
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 
 INTEROP = pathlib.Path(__file__).resolve().parent.parent
 ROOT = INTEROP.parent
 
 PYTHON_PACKAGES = INTEROP / "clients" / "requirements.txt"
+# Clients that nobody releases any more need a protobuf that the current ones refuse.
+OLD_PYTHON_PACKAGES = INTEROP / "clients" / "requirements-old.txt"
 
 
 class Missing(Exception):
@@ -56,14 +59,16 @@ class Tools:
 
     # === preparation ===
 
-    def prepare(self) -> None:
-        """Installs what is missing and builds the program under test."""
+    def prepare(self, needs: set[str]) -> None:
+        """Installs what is missing and builds the program under test; `needs` are the parts beyond the common ones."""
         self.prometheus = self._debian("prometheus", "prometheus")
         self.node_exporter = self._debian("prometheus-node-exporter", "prometheus-node-exporter")
         self.collector = self.build_go("otelcol", INTEROP / "collector", ".")
-        self.python = self._python()
+        self.python = self._python("venv", PYTHON_PACKAGES)
         self.node = self._which("node", "install Node.js 20 or later")
         self.js = self._js()
+        for need in sorted(needs):
+            setattr(self, need, PARTS[need](self))
         if self.is_crossfade:
             self.crossfade = build_crossfade(self.say)
 
@@ -82,29 +87,35 @@ class Tools:
                 [self.node, "-p", f"require('{self.js}/node_modules/@opentelemetry/sdk-node/package.json').version"]
             ),
         }
+        for part, argv in PART_VERSIONS.items():
+            if hasattr(self, part):
+                found[part] = _first_line([getattr(self, part), *argv])
+        for part, module in GO_TOOLS.items():
+            if hasattr(self, part):
+                found[part] = _required(INTEROP / part / "go.mod", module)
         if self.is_crossfade:
             found["crossfade"] = _first_line([self.crossfade, "--version"])
         return found
 
     def _which(self, command: str, advice: str) -> str:
-        path = shutil.which(command)
+        path = shutil.which(command, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
         if path is None:
             raise Missing(f"{command} is not installed: {advice}")
         return path
 
-    def _debian(self, command: str, package: str) -> str:
-        path = shutil.which(command)
+    def _debian(self, command: str, *packages: str) -> str:
+        path = shutil.which(command, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
         if path is not None:
             return path
         if shutil.which("apt-get") is None or os.geteuid() != 0:
-            raise Missing(f"{command} is not installed: apt-get install {package}")
-        self.say(f"installing Debian's {package}")
+            raise Missing(f"{command} is not installed: apt-get install {' '.join(packages)}")
+        self.say(f"installing Debian's {' '.join(packages)}")
         # The package would start a service of its own; the run starts its own servers instead.
         env = dict(os.environ, DEBIAN_FRONTEND="noninteractive", RUNLEVEL="1")
         subprocess.run(
-            ["apt-get", "install", "-y", "--no-install-recommends", package], check=True, env=env, stdout=subprocess.DEVNULL
+            ["apt-get", "install", "-y", "--no-install-recommends", *packages], check=True, env=env, stdout=subprocess.DEVNULL
         )
-        return self._which(command, f"apt-get install {package}")
+        return self._which(command, f"apt-get install {' '.join(packages)}")
 
     def build_go(self, name: str, module: pathlib.Path, package: str) -> pathlib.Path:
         """Builds one program from its Go modules, once per change of its go.sum and sources."""
@@ -123,18 +134,20 @@ class Tools:
         stamp.write_text(wanted)
         return binary
 
-    def _python(self) -> pathlib.Path:
-        venv = self.cache / "venv"
+    def build_tool(self, name: str, package: str) -> pathlib.Path:
+        """Builds the one program that a module of ours names as its tool."""
+        return self.build_go(name, INTEROP / name, package)
+
+    def _python(self, name: str, packages: pathlib.Path) -> pathlib.Path:
+        venv = self.cache / name
         python = venv / "bin" / "python"
         stamp = venv / "requirements.txt"
-        if python.exists() and stamp.exists() and filecmp.cmp(stamp, PYTHON_PACKAGES, shallow=False):
+        if python.exists() and stamp.exists() and filecmp.cmp(stamp, packages, shallow=False):
             return python
-        self.say("installing the Python OpenTelemetry SDK")
-        subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True)
-        subprocess.run(
-            [str(python), "-m", "pip", "install", "--quiet", "--requirement", str(PYTHON_PACKAGES)], check=True
-        )
-        shutil.copy(PYTHON_PACKAGES, stamp)
+        self.say(f"installing the Python clients of {packages.name}")
+        subprocess.run([sys.executable, "-m", "venv", "--clear", str(venv)], check=True)
+        subprocess.run([str(python), "-m", "pip", "install", "--quiet", "--requirement", str(packages)], check=True)
+        shutil.copy(packages, stamp)
         return python
 
     def _js(self) -> pathlib.Path:
@@ -144,14 +157,42 @@ class Tools:
         stamp = directory / "installed-lock.json"
         if not (stamp.exists() and filecmp.cmp(stamp, lock, shallow=False)):
             npm = self._which("npm", "install Node.js 20 or later with npm")
-            self.say("installing the JavaScript OpenTelemetry SDK")
+            self.say("installing the JavaScript clients")
             for name in ("package.json", "package-lock.json"):
                 shutil.copy(INTEROP / "js" / name, directory / name)
             subprocess.run([npm, "ci", "--silent", "--no-audit", "--no-fund"], cwd=directory, check=True)
+            # Unix datagrams from Node.js need a compiled module. Without a compiler a scenario leaves them out and says so.
+            subprocess.run([npm, "rebuild", "--silent", "unix-dgram"], cwd=directory, check=False, stdout=subprocess.DEVNULL)
             shutil.copy(lock, stamp)
-        # Modules are found from where the client lies, so it lies beside node_modules.
-        shutil.copy(INTEROP / "js" / "client.mjs", directory / "client.mjs")
+        # Modules are found from where a client lies, so each lies beside node_modules.
+        for client in (INTEROP / "js").glob("*.mjs"):
+            shutil.copy(client, directory / client.name)
         return directory
+
+
+# Programs that a module of ours names as its tool, by the module that they are in; they do not know their own version.
+GO_TOOLS = {
+    "jaeger": "github.com/jaegertracing/jaeger",
+    "victorialogs": "github.com/VictoriaMetrics/VictoriaLogs",
+}
+# What only some scenarios need: `NEEDS` of a scenario names it, and the attribute of that name is its path.
+PARTS: dict[str, Callable[[Tools], object]] = {
+    "old_python": lambda tools: tools._python("venv-old", OLD_PYTHON_PACKAGES),
+    "jaeger": lambda tools: tools.build_tool("jaeger", f"{GO_TOOLS['jaeger']}/cmd/jaeger"),
+    "victorialogs": lambda tools: tools.build_tool("victorialogs", f"{GO_TOOLS['victorialogs']}/app/victoria-logs"),
+    "rsyslogd": lambda tools: tools._debian("rsyslogd", "rsyslog", "rsyslog-gnutls"),
+    "logger": lambda tools: tools._debian("logger", "bsdutils"),
+    "logrotate": lambda tools: tools._debian("logrotate", "logrotate"),
+    "carbon_cache": lambda tools: tools._debian("carbon-cache", "graphite-carbon"),
+    "whisper_fetch": lambda tools: tools._debian("whisper-fetch", "python3-whisper"),
+    "influxd": lambda tools: tools._debian("influxd", "influxdb"),
+}
+PART_VERSIONS = {
+    "rsyslogd": ["-v"],
+    "logger": ["--version"],
+    "logrotate": ["--version"],
+    "influxd": ["version"],
+}
 
 
 def build_crossfade(say) -> pathlib.Path:
@@ -168,6 +209,14 @@ def build_crossfade(say) -> pathlib.Path:
     subprocess.run(["cargo", "build", "--release", "--quiet", "-p", "crossfade"], cwd=ROOT, check=True)
     target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR") or ROOT / "target")
     return target / "release" / "crossfade"
+
+
+def _required(go_mod: pathlib.Path, module: str) -> str:
+    for line in go_mod.read_text().splitlines():
+        words = line.split()
+        if len(words) > 1 and words[0] == module:
+            return f"{module} {words[1]}"
+    return f"not in {go_mod}"
 
 
 def _first_line(argv: list[object]) -> str:

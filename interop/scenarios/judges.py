@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 
-from harness import otlp, promql
+from harness import otlp, plain, promql
 from harness.lab import Lab
 
 ABOUT = "each comparison notices a planted difference"
@@ -40,6 +40,8 @@ def run(lab: Lab) -> None:
     lab.check("a lost item is noticed", otlp.difference(items, []) != "")
     lab.check("a doubled item is noticed", otlp.difference(items, items * 2) != "")
     _promql(lab)
+    _plain(lab)
+    _totals(lab)
 
 
 def _request(span: dict) -> dict:
@@ -77,3 +79,43 @@ def _promql(lab: Lab) -> None:
     lab.check("a counter between its neighbours is possible", promql.impossible_counter([(1.5, 15.0)], counter, 0.6) == "")
     lab.check("a counter above its later neighbour is noticed", promql.impossible_counter([(0.5, 25.0)], counter, 0.6) != "")
     lab.check("a counter below its earlier neighbour is noticed", promql.impossible_counter([(2.5, 5.0)], counter, 0.6) != "")
+
+
+def _plain(lab: Lab) -> None:
+    """Spans as clients of other protocols record them."""
+    span = plain.spans([_request(SPAN)])[0]
+    span["events"] = [{"name": "one", "time": 5_000, "attributes": {"n": 1}}]
+
+    def differs(apart_ns: int = 0, added: frozenset[str] = frozenset(), **changes) -> bool:
+        return plain.span_difference([span], [{**copy.deepcopy(span), **changes}], set(added), apart_ns) != ""
+
+    lab.check("a plain span equals itself", not differs())
+    lab.check("another kind of a plain span is noticed", differs(kind="client"))
+    lab.check("a text for a number is noticed", differs(attributes={"a": "1", "b": 0.5}))
+    lab.check("an attribute that nobody set is noticed", differs(attributes={"a": 1, "b": 0.5, "c": 1}))
+    lab.check("unless the client is known to add it", not differs(added=frozenset({"c"}), attributes={"a": 1, "b": 0.5, "c": 1}))
+    lab.check("a lost attribute is noticed, whatever may be added", differs(added=frozenset({"b"}), attributes={"a": 1}))
+    lab.check("an end a nanosecond beyond what is allowed is noticed", differs(1000, end=span["end"] + 1001))
+    lab.check("an end within it is not", not differs(1000, end=span["end"] + 1000))
+    lab.check("a changed event is noticed", differs(events=[{"name": "one", "time": 5_000, "attributes": {"n": 2}}]))
+    lab.check("a lost event is noticed", differs(events=[]))
+    lab.check("a plain span that came twice is noticed", plain.span_difference([span], [span, span], set()) != "")
+    lab.check("a plain span that nobody sent is noticed", plain.span_difference([], [span], set()) != "")
+
+
+def _totals(lab: Lab) -> None:
+    """What counters add up to."""
+
+    def point(temporality: str, start: int, time: int, value: float) -> dict:
+        return {"name": "n", "attributes": {"a": "b"}, "temporality": temporality, "start": start, "time": time, "value": value}
+
+    cases = {
+        "deltas are added": ([point("delta", 0, 1, 3), point("delta", 1, 2, 4)], 7),
+        "a running total counts once": ([point("cumulative", 1, 2, 3), point("cumulative", 1, 3, 7)], 7),
+        "whatever the order": ([point("cumulative", 1, 3, 7), point("cumulative", 1, 2, 3)], 7),
+        "a second life is added": ([point("cumulative", 1, 3, 7), point("cumulative", 4, 5, 2)], 9),
+    }
+    for what, (points, total) in cases.items():
+        lab.check(f"totals: {what}", plain.totals(points) == {"n{a=b}": total}, plain.totals(points))
+    lab.check("totals that differ by one are noticed", plain.unequal({"n": 7}, {"n": 8}) != "")
+    lab.check("a missing total is noticed", plain.unequal({"n": 0}, {}) != "")

@@ -2,17 +2,12 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::net::TcpListener;
+mod support;
+
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
-use std::time::Duration;
+use std::process::{Command, Output};
 
-const BINARY: &str = env!("CARGO_BIN_EXE_crossfade");
-
-/// A port that nobody listens on now.
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
+use support::{BINARY, Running, free_port, ledger};
 
 fn run(arguments: &[&str]) -> Output {
     Command::new(BINARY).args(arguments).output().unwrap()
@@ -21,29 +16,6 @@ fn run(arguments: &[&str]) -> Output {
 fn json(output: &Output) -> serde_json::Value {
     let text = String::from_utf8_lossy(&output.stdout);
     serde_json::from_str(&text).unwrap_or_else(|_| panic!("{text}\n{}", String::from_utf8_lossy(&output.stderr)))
-}
-
-/// A process that is killed with the test.
-struct Running(Child);
-
-impl Running {
-    fn start(arguments: &[&str]) -> Running {
-        let quiet = Command::new(BINARY).args(arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-        Running(quiet.unwrap())
-    }
-
-    /// SIGKILL: no time for a last word.
-    fn kill(mut self) {
-        self.0.kill().unwrap();
-        self.0.wait().unwrap();
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 struct Place {
@@ -96,24 +68,13 @@ service:
 
     /// A process, once it answers.
     fn process(&self) -> Running {
-        let process = Running::start(&["run", "--config", self.config()]);
-        self.ledger(|_| true);
-        process
+        Running::configured(&self.config)
     }
 
     /// The ledger's lines, once `until` holds.
     fn ledger(&self, until: impl Fn(&[serde_json::Value]) -> bool) -> Vec<serde_json::Value> {
-        for _ in 0..400 {
-            let output = run(&["ledger", "--config", self.config(), "--format", "json"]);
-            if output.status.success() {
-                let lines = json(&output)["lines"].as_array().unwrap().clone();
-                if until(&lines) {
-                    return lines;
-                }
-            }
-            std::thread::sleep(Duration::from_millis(25));
-        }
-        panic!("not in time");
+        let answer = ledger(&self.config, |answer| until(answer["lines"].as_array().unwrap()));
+        answer["lines"].as_array().unwrap().clone()
     }
 }
 

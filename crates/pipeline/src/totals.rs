@@ -1,7 +1,7 @@
 //! Totals: what a metric adds up to as each receiver takes it, so that two ways of measuring the same can be compared.
 //!
-//! A total is the sum of all increases since the process started: of a delta each value, of a cumulative series the
-//! difference to what is known of it. Sums count by their values, histograms and summaries by their counts. Integers
+//! A total is the sum of all increases since the process started: of a delta each value, of a cumulative series that only
+//! rises the difference to what is known of it. Sums count by their values, histograms and summaries by their counts. Integers
 //! add up exactly. Points may arrive in any order: of one series and start time the greatest value counts.
 
 use std::collections::{BTreeMap, HashMap};
@@ -169,7 +169,10 @@ impl Totals {
             );
         };
         match metric.data() {
-            MetricData::Sum { points, temporality, is_monotonic: true } => {
+            // A delta is an increase by itself, and those of StatsD are not marked as monotonic by default.
+            MetricData::Sum { points, temporality, is_monotonic }
+                if is_monotonic || temporality == Temporality::Delta =>
+            {
                 for point in points {
                     let Some(value) = point.value() else { continue };
                     add(temporality, point.attributes(), point.start_time_unix_nano(), point.time_unix_nano(), value);
@@ -193,7 +196,7 @@ impl Totals {
                     add(Temporality::Cumulative, point.attributes(), start, time, count(point.count()));
                 }
             }
-            // What may fall adds up to nothing.
+            // A running total that may fall has no increases.
             MetricData::Sum { .. } | MetricData::Gauge { .. } | MetricData::Empty => {}
         }
     }
@@ -276,7 +279,8 @@ mod tests {
     use super::*;
     use otlp::encode::MetricsEncoder;
 
-    /// `kind start time value`, as in `c 5 6 10` for a cumulative point or `d 5 6 10` for a delta.
+    /// `kind start time value`, as in `c 5 6 10` for a cumulative point or `d 5 6 10` for a delta; `cn` and `dn` are those
+    /// of sums that are not monotonic.
     fn batch(points: &[&str]) -> Batch {
         let mut encoder = MetricsEncoder::new();
         encoder.resource_metrics(|resource| {
@@ -286,8 +290,8 @@ mod tests {
                     let number = |at: usize| fields[at].parse::<u64>().unwrap();
                     scope.metric(|metric| {
                         metric.name("orders").sum(|sum| {
-                            let cumulative = fields[0] == "c";
-                            sum.is_monotonic(true).temporality(if cumulative {
+                            let cumulative = fields[0].starts_with('c');
+                            sum.is_monotonic(!fields[0].ends_with('n')).temporality(if cumulative {
                                 Temporality::Cumulative
                             } else {
                                 Temporality::Delta
@@ -321,6 +325,16 @@ mod tests {
         assert_eq!(totals.groups()[0].agree(), Some(false));
         totals.add("statsd", &batch(&["d 110 120 4"]));
         assert_eq!(totals.groups()[0].agree(), Some(true));
+    }
+
+    #[test]
+    fn deltas_add_up_whether_or_not_they_are_marked_as_monotonic() {
+        check(&["dn 100 110 3", "dn 110 120 4"], 7.0);
+    }
+
+    #[test]
+    fn a_running_total_that_may_fall_adds_up_to_nothing() {
+        check(&["cn 100 110 3", "cn 100 120 4"], 0.0);
     }
 
     #[test]

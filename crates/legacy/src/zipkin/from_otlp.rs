@@ -60,9 +60,12 @@ fn add_text(key: &str, text: &str, tags: &mut Tags) {
     }
 }
 
+/// Under the old names as well, as the specification demands: the Collector and Jaeger read those alone.
 fn add_scope(scope: ScopeView<'_>, tags: &mut Tags) {
-    add_text(keys::SCOPE_NAME, scope.name(), tags);
-    add_text(keys::SCOPE_VERSION, scope.version(), tags);
+    for (name, version) in [(keys::SCOPE_NAME, keys::SCOPE_VERSION), (keys::LIBRARY_NAME, keys::LIBRARY_VERSION)] {
+        add_text(name, scope.name(), tags);
+        add_text(version, scope.version(), tags);
+    }
 }
 
 fn read_span(view: SpanView<'_>, service: &str, common: &Tags) -> Option<Span> {

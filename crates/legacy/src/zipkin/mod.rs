@@ -11,7 +11,7 @@
 //! | `localEndpoint`: address, port | attributes `net.host.ip`, `net.host.port` |
 //! | `remoteEndpoint` | attributes `peer.service`, `net.peer.ip`, `net.peer.port` |
 //! | tags with the names of resource attributes | attributes of the resource |
-//! | tags `otel.scope.name`, `otel.scope.version`; `otel.library.*` are read as well | scope |
+//! | tags `otel.scope.name`, `otel.scope.version`, or `otel.library.*`; both are written | scope |
 //! | `kind`; tag `span.kind` = `internal` | kind |
 //! | tags `otel.status_code`, `error` | status; the text of `error` is its message |
 //! | tag `w3c.tracestate` | trace state |

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use config::Section;
 use config::shapes::TlsServer;
-use config::{Node, Section};
 use legacy::syslog::{Leading, Zone};
 use transport::configured;
 use transport::datagram::DatagramSettings;
@@ -85,17 +85,11 @@ fn read_meaning(section: &mut Section<'_>) -> Option<Meaning> {
     let attributes = read_constants(section, "attributes");
     let resource = read_constants(section, "resource");
     let operators = Operators::read(section);
-    refuse_holding(section);
-    Some(Meaning { protocol: protocol?, leading, on_error, attributes, resource, operators })
-}
-
-/// Operators that hold records back until others come. Here nobody could give them again.
-fn refuse_holding(section: &mut Section<'_>) {
-    let operators = section.node("operators").and_then(Node::as_seq).unwrap_or_default();
-    let kinds = operators.iter().filter_map(|operator| operator.as_map()?.get("type")?.text());
-    if let Some(kind) = kinds.into_iter().find(|kind| matches!(*kind, "recombine" | "container")) {
-        section.error("operators", format!("`{kind}` is not built yet here: a message of syslog is a record"));
+    if operators.can_hold() {
+        // Nobody could give again what is held back here.
+        section.error("operators", "`recombine` and `container` are not built yet here: a message is a record");
     }
+    Some(Meaning { protocol: protocol?, leading, on_error, attributes, resource, operators })
 }
 
 /// Attributes that every record gets.
