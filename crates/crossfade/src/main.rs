@@ -8,6 +8,7 @@ mod journal;
 mod ledger;
 mod load;
 mod moment;
+mod parity;
 mod replay;
 mod run;
 mod signals;
@@ -41,6 +42,8 @@ enum Command {
     Ledger(ledger::LedgerArguments),
     /// Send again what the journal on disk still has, to a backend that lost it or came late.
     Replay(replay::ReplayArguments),
+    /// Compare two recordings or two backends: 0 if they are equal, 1 if something differs, 2 if it is open, 3 on errors.
+    Parity(Box<parity::ParityArguments>),
     /// Look into a journal on disk.
     Journal(journal::JournalArguments),
     /// Make traffic, or count it.
@@ -88,14 +91,25 @@ enum Format {
     Json,
 }
 
+/// Ends the process for what the command line parser has to say. It ends with 2 on errors, which is a verdict of `parity`.
+fn leave(error: &clap::Error) -> ! {
+    let is_of_parity = std::env::args_os().nth(1).is_some_and(|command| command == "parity");
+    if error.use_stderr() && is_of_parity {
+        let _ = error.print();
+        std::process::exit(i32::from(parity::ERROR));
+    }
+    error.exit()
+}
+
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = Arguments::try_parse().unwrap_or_else(|error| leave(&error));
     let result = match arguments.command {
         Command::Run(arguments) => run::run(&arguments),
         Command::Check(arguments) => check::check(&arguments),
         Command::Demo(arguments) => demo::demo(&arguments),
         Command::Ledger(arguments) => ledger::ledger(&arguments),
         Command::Replay(arguments) => replay::replay(&arguments),
+        Command::Parity(arguments) => return parity::parity(&arguments),
         Command::Journal(arguments) => journal::journal(&arguments),
         Command::Load(arguments) => load::load(arguments),
     };

@@ -1,0 +1,148 @@
+//! `migration.names` and `migration.parity`: what is the same under another name, and what is asked of a verdict.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::anyhow;
+use config::{Diagnostics, Section, SystemEnvironment};
+use parity::{Demand, LogSettings, MetricSettings, NameSettings, Rule, Settings, TraceSettings};
+
+use super::ParityArguments;
+
+/// How the sides are compared.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Asked {
+    pub(super) demand: Demand,
+    pub(super) names: NameSettings,
+    /// Time that what is new gets to arrive; where it is not said, the place decides.
+    pub(super) settle: Option<Duration>,
+    pub(super) interval: Option<Duration>,
+    pub(super) ignored_attributes: Vec<String>,
+}
+
+impl Asked {
+    /// By the configuration, and what the command line says otherwise.
+    pub(super) fn read(arguments: &ParityArguments) -> anyhow::Result<Asked> {
+        let mut asked = if arguments.config.is_empty() { Asked::default() } else { configured(&arguments.config)? };
+        asked.demand.margin_ratio = arguments.margin.unwrap_or(asked.demand.margin_ratio);
+        asked.demand.confidence = arguments.confidence.unwrap_or(asked.demand.confidence);
+        asked.settle = arguments.settle.or(asked.settle);
+        Ok(asked)
+    }
+
+    pub(super) fn settings(&self) -> Settings {
+        let demand = self.demand;
+        let metrics = MetricSettings { demand, names: self.names.clone(), ..MetricSettings::default() };
+        let interval_ns = self.interval.map_or(metrics.interval_ns, nanoseconds);
+        let ignored_attributes = self.ignored_attributes.clone();
+        Settings {
+            metrics: MetricSettings { interval_ns, ..metrics },
+            logs: LogSettings { demand, ignored_attributes: ignored_attributes.clone(), ..LogSettings::default() },
+            traces: TraceSettings { demand, ignored_attributes, ..TraceSettings::default() },
+        }
+    }
+}
+
+pub(super) fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+fn configured(paths: &[PathBuf]) -> anyhow::Result<Asked> {
+    let told = |errors: config::Errors| anyhow!("{}", errors.render().trim_end().to_owned());
+    let loaded = config::load(paths, &SystemEnvironment).map_err(told)?;
+    let mut diagnostics = Diagnostics::new();
+    let asked = match loaded.root.get("migration") {
+        Some(migration) => Section::open(migration, "migration", &mut diagnostics).read(read),
+        None => Asked::default(),
+    };
+    Ok(diagnostics.finish_with(Some(asked)).map_err(told)?.0)
+}
+
+fn read(migration: &mut Section<'_>) -> Asked {
+    let rules = migration.children("names", read_rule).into_iter().flatten().collect();
+    let mut asked = migration.child("parity", read_parity);
+    asked.names.rules = rules;
+    asked
+}
+
+fn read_rule(rule: &mut Section<'_>) -> Option<Rule> {
+    let legacy = rule.get("legacy").string().non_empty().required();
+    let new = rule.get("new").string().non_empty().required();
+    let labels: BTreeMap<String, String> = rule.get("labels").string_map().or_default().into_iter().collect();
+    let scale = rule.get("scale").float().ensure("a number other than 0", |scale| *scale != 0.0).or(1.0);
+    Some(Rule { legacy: legacy?, new: new?, labels, scale })
+}
+
+fn read_parity(parity: &mut Section<'_>) -> Asked {
+    let mut demand = Demand::default();
+    let share = "a share such as `1%`";
+    demand.margin_ratio = parity.get("margin").parse_with(share, ratio).or(demand.margin_ratio);
+    demand.confidence = parity.get("confidence").parse_with(share, ratio).or(demand.confidence);
+    demand.skew_ns = parity.get("skew").duration().optional().map_or(demand.skew_ns, nanoseconds);
+    let settle = parity.get("settle").duration().optional();
+    let interval = parity.get("interval").duration().optional();
+    let ignored = parity.child("ignore", |ignore| ignore.get("labels").strings().or_default());
+    let resource: BTreeSet<String> = parity.get("resource_labels").strings().or_default().into_iter().collect();
+    let names = NameSettings {
+        ignored_labels: ignored.iter().cloned().collect(),
+        resource_labels: resource,
+        ..NameSettings::default()
+    };
+    Asked { demand, names, settle, interval, ignored_attributes: ignored }
+}
+
+/// Reads `1%` or `0.01`: more than nothing and less than all.
+pub(super) fn ratio(text: &str) -> Result<f64, String> {
+    let text = text.trim();
+    let (number, one) = match text.strip_suffix('%') {
+        Some(percent) => (percent.trim(), 100.0),
+        None => (text, 1.0),
+    };
+    let ratio = number.parse::<f64>().map_err(|_| "expected a share such as `1%` or `0.01`".to_owned())? / one;
+    match ratio > 0.0 && ratio < 1.0 {
+        true => Ok(ratio),
+        false => Err("expected more than 0 % and less than 100 %".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_is_written_in_percent_or_as_a_number() {
+        assert_eq!(ratio("1%"), Ok(0.01));
+        assert_eq!(ratio("0.95"), Ok(0.95));
+        assert!(["1", "0%", "-1%", "100%", "NaN", "one"].iter().all(|text| ratio(text).is_err()));
+    }
+
+    fn asked(text: &str) -> Result<Asked, String> {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("c.yaml");
+        std::fs::write(&path, text).unwrap();
+        configured(&[path]).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn names_and_demands_come_from_the_migration_section() {
+        let text = "migration:
+  names:
+    - {legacy: request_duration_ms, new: http.server.request.duration, scale: 0.001, labels: {method: http.request.method}}
+  parity: {margin: 2%, confidence: 99%, settle: 1m, skew: 2s, ignore: {labels: [host]}}
+";
+        let asked = asked(text).unwrap();
+        assert_eq!(asked.demand, Demand { margin_ratio: 0.02, confidence: 0.99, skew_ns: 2_000_000_000 });
+        assert_eq!(asked.settle, Some(Duration::from_secs(60)));
+        assert_eq!(asked.names.rules[0].labels["method"], "http.request.method");
+        assert!(asked.names.ignored_labels.contains("host"));
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_with_its_place() {
+        let said = asked("migration: {parity: {margin: much, confidance: 1%}, names: [{legacy: a}]}").unwrap_err();
+        for expected in ["a share such as `1%`", "did you mean `confidence`?", "migration.names[0].new"] {
+            assert!(said.contains(expected), "{expected} is not in {said}");
+        }
+    }
+}
