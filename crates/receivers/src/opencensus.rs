@@ -13,17 +13,15 @@ use bytes::Bytes;
 use component::metrics::{Counter, Description};
 use component::{BuildContext, Intake, Receiver, ReceiverContext, ReceiverFactory, Running, StartError};
 use config::Section;
-use config::shapes::GrpcServer;
 use http::{Request, Response};
 use legacy::opencensus::{Decoded, Malformed, Stream};
 use otlp::Signal;
 use tokio_util::sync::CancellationToken;
-use transport::configured;
-use transport::endpoint::Endpoint;
 use transport::grpc::{self, Code, GrpcLimits, Status, StreamCall, UnaryCall};
-use transport::server::{ConnInfo, RequestBody, ResponseBody, ServerSettings};
+use transport::server::{ConnInfo, RequestBody, ResponseBody};
 
-use crate::shared::{Intakes, grpc_status, intakes, listen, local};
+use crate::shared::grpc::GrpcSettings;
+use crate::shared::{Intakes, grpc_status, intakes, listen};
 
 /// The registration of the receiver.
 pub(crate) const FACTORY: ReceiverFactory =
@@ -36,20 +34,11 @@ const WITHOUT_KIND: Description = Description::counter(
     "Data points that OTLP has no kind for, or that were of another kind than their metric said.",
 );
 
-struct OpenCensusReceiver {
-    endpoint: Endpoint,
-    server: ServerSettings,
-    limits: GrpcLimits,
-}
+struct OpenCensusReceiver(GrpcSettings);
 
 fn build(section: &mut Section<'_>, context: &BuildContext<'_>) -> Option<Box<dyn Receiver>> {
-    let shape = GrpcServer::read(section);
     section.unsupported("cors_allowed_origins", "the gateway from HTTP and JSON, which it is for");
-    let authenticator = context.authenticators.authenticator(shape.auth.as_ref(), section);
-    let (server, limits) = configured::grpc_server(&shape, authenticator, section);
-    let endpoint =
-        shape.endpoint.as_ref().map_or_else(|| local(PORT_DEFAULT), |named| configured::endpoint(&named.value));
-    Some(Box::new(OpenCensusReceiver { endpoint, server, limits }))
+    Some(Box::new(OpenCensusReceiver(GrpcSettings::read(section, context, PORT_DEFAULT))))
 }
 
 impl Receiver for OpenCensusReceiver {
@@ -63,17 +52,18 @@ impl Receiver for OpenCensusReceiver {
 
 impl OpenCensusReceiver {
     fn bind(self, context: &ReceiverContext) -> Result<Running, StartError> {
-        let listener = listen(&self.endpoint, "opencensus", "grpc")?;
+        let OpenCensusReceiver(settings) = self;
+        let listener = listen(&settings.endpoint, "opencensus", "grpc")?;
         let stop = context.stop.token();
         let service = Arc::new(Service {
             intakes: intakes(context, "grpc"),
-            limits: self.limits,
+            limits: settings.limits,
             without_kind: context.metrics.counter(WITHOUT_KIND, &[("receiver", &context.id)]),
             stop: stop.clone(),
         });
         Ok(Box::pin(async move {
             let handler = move |request: Request<RequestBody>, _: Arc<ConnInfo>| answer(Arc::clone(&service), request);
-            transport::server::serve(listener, self.server, handler, stop).await;
+            transport::server::serve(listener, settings.server, handler, stop).await;
             Ok(())
         }))
     }

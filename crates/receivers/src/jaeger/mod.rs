@@ -13,17 +13,13 @@ use std::sync::Arc;
 
 use component::{BuildContext, Intake, Receiver, ReceiverContext, ReceiverFactory, Running, StartError};
 use config::Section;
-use config::shapes::GrpcServer;
 use futures_util::future::try_join_all;
 use legacy::thrift::Protocol;
 use otlp::Signal;
-use transport::configured;
-use transport::endpoint::Endpoint;
-use transport::grpc::GrpcLimits;
-use transport::server::ServerSettings;
 
+use crate::shared::grpc::GrpcSettings;
 use crate::shared::http::HttpSettings;
-use crate::shared::{listen, local};
+use crate::shared::listen;
 use udp::UdpSettings;
 
 /// The registration of the receiver.
@@ -37,19 +33,13 @@ struct JaegerReceiver {
     udp: Vec<UdpSettings>,
 }
 
-struct GrpcSettings {
-    endpoint: Endpoint,
-    server: ServerSettings,
-    limits: GrpcLimits,
-}
-
 fn build(section: &mut Section<'_>, context: &BuildContext<'_>) -> Option<Box<dyn Receiver>> {
     section.unsupported(
         "remote_sampling",
         "sampling strategies are not served, nor are they by the Collector since v0.61; let clients ask Jaeger for them",
     );
     let receiver = section.child("protocols", |protocols| {
-        let grpc = protocols.child_if_named("grpc", |grpc| read_grpc(grpc, context));
+        let grpc = protocols.child_if_named("grpc", |grpc| GrpcSettings::read(grpc, context, 14250));
         let thrift_http = protocols.child_if_named("thrift_http", |http| HttpSettings::read(http, context, 14268));
         let compact = protocols.child_if_named("thrift_compact", |udp| UdpSettings::read(udp, Protocol::Compact));
         let binary = protocols.child_if_named("thrift_binary", |udp| UdpSettings::read(udp, Protocol::Binary));
@@ -58,17 +48,9 @@ fn build(section: &mut Section<'_>, context: &BuildContext<'_>) -> Option<Box<dy
             protocols
                 .fail("expected at least one protocol: `grpc:`, `thrift_http:`, `thrift_compact:` or `thrift_binary:`");
         }
-        JaegerReceiver { grpc: grpc.flatten(), thrift_http: thrift_http.flatten(), udp }
+        JaegerReceiver { grpc, thrift_http: thrift_http.flatten(), udp }
     });
     Some(Box::new(receiver))
-}
-
-fn read_grpc(section: &mut Section<'_>, context: &BuildContext<'_>) -> Option<GrpcSettings> {
-    let shape = GrpcServer::read(section);
-    let authenticator = context.authenticators.authenticator(shape.auth.as_ref(), section);
-    let (server, limits) = configured::grpc_server(&shape, authenticator, section);
-    let endpoint = shape.endpoint.as_ref().map_or_else(|| local(14250), |named| configured::endpoint(&named.value));
-    Some(GrpcSettings { endpoint, server, limits })
 }
 
 impl Receiver for JaegerReceiver {

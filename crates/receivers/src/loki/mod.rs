@@ -11,19 +11,17 @@ use std::sync::Arc;
 use bytes::Bytes;
 use component::{BuildContext, Intake, Receiver, ReceiverContext, ReceiverFactory, Running, StartError, clock};
 use config::Section;
-use config::shapes::GrpcServer;
 use futures_util::future::try_join_all;
 use http::{HeaderMap, Request, Response, StatusCode};
 use legacy::loki::{Conversion, PushError, Take, Timestamps, read_json, read_legacy_json, read_protobuf, to_batch};
 use otlp::{Batch, Signal};
 use transport::coding::{Coding, snappy_block_decompress};
-use transport::configured;
-use transport::endpoint::Endpoint;
 use transport::grpc::{self, Code, GrpcLimits, Status, UnaryCall};
-use transport::server::{RequestBody, ResponseBody, ServerSettings, text_response};
+use transport::server::{RequestBody, ResponseBody, text_response};
 
+use crate::shared::grpc::GrpcSettings;
 use crate::shared::http::{Answers, HttpSettings, Refusal, media_type, unless_post};
-use crate::shared::{grpc_status, listen, local};
+use crate::shared::{grpc_status, listen};
 
 /// The registration of the receiver.
 pub(crate) const FACTORY: ReceiverFactory =
@@ -42,12 +40,6 @@ struct LokiReceiver {
     timestamps: Timestamps,
 }
 
-struct GrpcSettings {
-    endpoint: Endpoint,
-    server: ServerSettings,
-    limits: GrpcLimits,
-}
-
 fn build(section: &mut Section<'_>, context: &BuildContext<'_>) -> Option<Box<dyn Receiver>> {
     let timestamps = match section.get("use_incoming_timestamp").bool().or(false) {
         true => Timestamps::Incoming,
@@ -55,21 +47,13 @@ fn build(section: &mut Section<'_>, context: &BuildContext<'_>) -> Option<Box<dy
     };
     let (http, grpc) = section.child("protocols", |protocols| {
         let http = protocols.child_if_named("http", |http| HttpSettings::read(http, context, HTTP_PORT));
-        let grpc = protocols.child_if_named("grpc", |grpc| read_grpc(grpc, context));
+        let grpc = protocols.child_if_named("grpc", |grpc| GrpcSettings::read(grpc, context, GRPC_PORT));
         if http.is_none() && grpc.is_none() {
             protocols.fail("expected at least one protocol: `http:` or `grpc:`");
         }
         (http.flatten(), grpc)
     });
     Some(Box::new(LokiReceiver { http, grpc, timestamps }))
-}
-
-fn read_grpc(section: &mut Section<'_>, context: &BuildContext<'_>) -> GrpcSettings {
-    let shape = GrpcServer::read(section);
-    let authenticator = context.authenticators.authenticator(shape.auth.as_ref(), section);
-    let (server, limits) = configured::grpc_server(&shape, authenticator, section);
-    let named = shape.endpoint.as_ref().map(|named| configured::endpoint(&named.value));
-    GrpcSettings { endpoint: named.unwrap_or_else(|| local(GRPC_PORT)), server, limits }
 }
 
 impl Receiver for LokiReceiver {

@@ -13,17 +13,14 @@ use std::sync::Arc;
 
 use component::{BuildContext, Receiver, ReceiverContext, ReceiverFactory, Running, StartError};
 use config::Section;
-use config::shapes::GrpcServer;
 use futures_util::future::try_join_all;
 use otlp::{Batch, ContentEncoding, Limits, Signal};
 use transport::coding::Coding;
-use transport::configured;
-use transport::endpoint::Endpoint;
-use transport::grpc::GrpcLimits;
-use transport::server::{CompressedFrame, ServerSettings};
+use transport::server::CompressedFrame;
 
+use crate::shared::grpc::GrpcSettings;
 use crate::shared::http::HttpSettings;
-use crate::shared::{intakes, listen, local};
+use crate::shared::{intakes, listen};
 
 /// The registration of the receiver.
 pub(crate) const FACTORY: ReceiverFactory =
@@ -35,30 +32,16 @@ struct OtlpReceiver {
     http: Option<(HttpSettings, [(Signal, String); 3])>,
 }
 
-struct GrpcSettings {
-    endpoint: Endpoint,
-    server: ServerSettings,
-    limits: GrpcLimits,
-}
-
 fn build(section: &mut Section<'_>, context: &BuildContext<'_>) -> Option<Box<dyn Receiver>> {
     let (grpc, http) = section.child("protocols", |protocols| {
-        let grpc = protocols.child_if_named("grpc", |grpc| read_grpc(grpc, context));
+        let grpc = protocols.child_if_named("grpc", |grpc| GrpcSettings::read(grpc, context, 4317));
         let http = protocols.child_if_named("http", |http| read_http(http, context));
         if grpc.is_none() && http.is_none() {
             protocols.fail("expected at least one protocol: `grpc:` or `http:`");
         }
-        (grpc.flatten(), http.flatten())
+        (grpc, http.flatten())
     });
     Some(Box::new(OtlpReceiver { grpc, http }))
-}
-
-fn read_grpc(section: &mut Section<'_>, context: &BuildContext<'_>) -> Option<GrpcSettings> {
-    let shape = GrpcServer::read(section);
-    let authenticator = context.authenticators.authenticator(shape.auth.as_ref(), section);
-    let (server, limits) = configured::grpc_server(&shape, authenticator, section);
-    let endpoint = shape.endpoint.as_ref().map_or_else(|| local(4317), |named| configured::endpoint(&named.value));
-    Some(GrpcSettings { endpoint, server, limits })
 }
 
 fn read_http(section: &mut Section<'_>, context: &BuildContext<'_>) -> Option<(HttpSettings, [(Signal, String); 3])> {

@@ -1,6 +1,7 @@
 //! What receivers share: how they listen, and how they answer over HTTP and gRPC.
 
 mod cors;
+pub(crate) mod grpc;
 pub(crate) mod http;
 
 use std::collections::BTreeMap;
