@@ -190,7 +190,9 @@ impl Counter {
     }
 
     fn constrain(&mut self, side: Side, sample: Sealed, before: Sealed, after: Sealed) {
-        if before.epoch != after.epoch {
+        let hides =
+            self.track(side).may_hide_a_reset(sample.value) || self.track(side.other()).may_hide_a_reset(before.value);
+        if before.epoch != after.epoch || hides {
             return;
         }
         let epochs = match side {
@@ -227,6 +229,15 @@ impl Counter {
     /// Takes note that a side shows sums, of deltas or of several writers, in which no reset of the source shows.
     pub fn adds_up(&mut self, side: Side) {
         self.track(side).is_sum = true;
+    }
+
+    /// What a side counted between a moment and its newest sample; nothing if it began anew since.
+    pub(crate) fn rise_since(&self, side: Side, time_unix_ns: u64) -> f64 {
+        let track = if side == Side::Legacy { &self.legacy } else { &self.new };
+        match (track.at_or_after(time_unix_ns), track.last) {
+            (Some(from), Some(last)) if from.epoch == track.epoch => last.value - from.value,
+            _ => 0.0,
+        }
     }
 
     /// Takes note that a side was there before it had this series.
@@ -335,6 +346,23 @@ impl Counter {
         })
     }
 
+    /// By how much the new side trails since both are compared.
+    pub(crate) fn deficit(&self) -> f64 {
+        let growth = self.growth();
+        growth.legacy - growth.new
+    }
+
+    /// What of the legacy side's count is missing on the new one, or the other way round.
+    pub(crate) fn loss(&self, demand: &Demand) -> Cause {
+        let seen = self.growth();
+        let (side, events, kept) = match seen.new <= seen.legacy {
+            true => (Side::New, seen.legacy, seen.new),
+            false => (Side::Legacy, seen.new, seen.legacy),
+        };
+        let lost = loss_interval(events, events - kept, seen.slack, demand.confidence);
+        Cause::Loss { side, ratio_low: lost.low, ratio_high: lost.high }
+    }
+
     /// What both sides have counted where they could be compared.
     fn growth(&self) -> Growth {
         self.bands.values().fold(self.closed.growth, |sum, pair| sum.plus(pair.growth()))
@@ -347,12 +375,15 @@ impl Counter {
                 return Verdict::Inconclusive { needs: Needs::Data { from: side } };
             }
         }
-        let seen = self.growth();
-        if self.bands.is_empty() && seen.new == 0.0 {
-            return Verdict::Inconclusive { needs: Needs::Overlap };
-        }
         if let Some(cause) = self.injected() {
             return self.different(cause);
+        }
+        let seen = self.growth();
+        if self.bands.is_empty() && seen.new == 0.0 {
+            return match self.unborn {
+                Some(lost) => self.first_increment(lost, demand),
+                None => Verdict::Inconclusive { needs: Needs::Overlap },
+            };
         }
         let factors = if self.has_drifted { None } else { self.factors() };
         let Some(factors) = factors.filter(|factors| factors.contains(1.0)) else {
@@ -383,19 +414,14 @@ impl Counter {
         if self.of == Of::Amounts {
             return self.other_amount(ratio - 1.0, seen.slack / seen.legacy.max(f64::MIN_POSITIVE), demand);
         }
-        let (side, events, kept) = match seen.new <= seen.legacy {
-            true => (Side::New, seen.legacy, seen.new),
-            false => (Side::Legacy, seen.new, seen.legacy),
-        };
-        let lost = loss_interval(events, events - kept, seen.slack, demand.confidence);
-        let cause = Cause::Loss { side, ratio_low: lost.low, ratio_high: lost.high };
-        match lost.high <= demand.margin_ratio {
-            true => Verdict::Equivalent {
-                margin_ratio: lost.high,
+        let cause = self.loss(demand);
+        match cause {
+            Cause::Loss { ratio_high, .. } if ratio_high <= demand.margin_ratio => Verdict::Equivalent {
+                margin_ratio: ratio_high,
                 confidence: demand.confidence,
                 remark: Some(self.finding(cause)),
             },
-            false => self.different(cause),
+            cause => self.different(cause),
         }
     }
 

@@ -8,11 +8,11 @@
 //! be told from a loss, the slope is known badly and nothing is said.
 //!
 //! The test speaks only if the slope is beyond a quarter of the margin, and beyond what clocks that wander within their
-//! bound can do, by a multiple of its error that chance reaches once in ten million looks. The error is the larger one of
+//! bound can do, by a multiple of its error that chance reaches once in a million looks. The error is the larger one of
 //! two: what the residuals show, neighbours taken together, and what random events in groups as large as they seem would
 //! make.
 
-use crate::stats::student_quantile;
+use crate::stats::{normal_quantile, student_quantile};
 use crate::verdict::Demand;
 
 /// So many blocks are kept; when they are full, neighbours become one.
@@ -20,7 +20,7 @@ const BLOCKS_MAX: usize = 48;
 /// No test before there are so many.
 const BLOCKS_MIN: usize = 20;
 /// The chance of a false alarm at one look.
-const FALSE_ALARM: f64 = 1e-7;
+const FALSE_ALARM: f64 = 1e-6;
 /// Of the margin, so much is left to what the fit does not know.
 const SHARE_OF_MARGIN: f64 = 0.25;
 
@@ -121,12 +121,10 @@ impl Drift {
         let (slope, error) = self.fit()?;
         let of_skew = 2.0 * demand.skew_ns as f64 / seconds.max(1.0);
         let allowed = of_skew.max(SHARE_OF_MARGIN * demand.margin_ratio);
-        let freedom = (self.blocks.len() - TERMS) as f64;
-        let times = student_quantile(1.0 - FALSE_ALARM, freedom);
-        (slope.abs() - allowed > times * error).then_some(slope)
+        (slope.abs() - allowed > error).then_some(slope)
     }
 
-    /// The slope over the count, and its error.
+    /// The slope over the count, and how far from the truth chance may bring it.
     fn fit(&self) -> Option<(f64, f64)> {
         let groups = if self.widths > 0.0 { (self.squares / self.widths).max(1.0) } else { 1.0 };
         // A count moves in steps of one: no sample is better than that.
@@ -162,8 +160,10 @@ impl Drift {
             .collect();
         let lag = |lag: usize| -> f64 { influences[lag..].iter().zip(&influences).map(|(a, b)| a * b).sum() };
         let seen = (0..=2).map(|at| lag(at) * [1.0, 4.0 / 3.0, 2.0 / 3.0][at]).sum::<f64>().max(lag(0));
-        let freedom = rows.len() as f64 / (rows.len() - TERMS) as f64;
-        Some((solution[1], (seen * freedom).max(inverse[1][1]).sqrt()))
+        let freedom = (rows.len() - TERMS) as f64;
+        let of_residuals = (seen * rows.len() as f64 / freedom).sqrt() * student_quantile(1.0 - FALSE_ALARM, freedom);
+        let of_model = inverse[1][1].sqrt() * normal_quantile(1.0 - FALSE_ALARM);
+        Some((solution[1], of_residuals.max(of_model)))
     }
 }
 

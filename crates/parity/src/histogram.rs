@@ -250,6 +250,11 @@ impl Histogram {
         let demand = self.of_bound(demand);
         self.bounds.iter().find_map(|(bound, counter)| {
             let Verdict::Different(finding) = counter.verdict(&demand) else { return None };
+            // What is missing under a bound and altogether is a loss, which shows in the bound first.
+            let (missing, of_all) = (counter.deficit(), self.count.deficit());
+            if of_all.abs() >= 0.5 * missing.abs() && of_all * missing > 0.0 {
+                return Some(Verdict::Different(Finding { cause: self.count.loss(&demand), ..finding }));
+            }
             let evidence = format!("as many values on both sides, but up to {bound}: {}", finding.evidence);
             let cause = Cause::BucketsShifted { bound: *bound };
             Some(Verdict::Different(Finding { cause, evidence, since_unix_ns: finding.since_unix_ns }))

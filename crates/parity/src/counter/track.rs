@@ -10,6 +10,9 @@ const WAITING_MAX: usize = 4096;
 /// So many falls wait until the other side is far enough to say whether it fell too.
 const FALLS_MAX: usize = 4;
 
+/// Beyond twice of what was ever counted between two samples, and this, a counter does not come in one of them.
+const HIDDEN_MAX: f64 = 10.0;
+
 /// A sample with the number of its epoch.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sealed {
@@ -60,6 +63,8 @@ pub(super) struct Track {
     pub(super) is_sum: bool,
     /// The side was there before it had the series.
     pub(super) is_late: bool,
+    /// The most that was counted between two samples.
+    rise_max: f64,
 }
 
 pub(super) enum Around {
@@ -118,6 +123,11 @@ impl Track {
         // Exporters that restate the start time on each push only move it a little; a fall is always a reset.
         let is_restarted = count.start_unix_ns > last.time_unix_ns && last.start_unix_ns != 0;
         let falls = count.value < last.value;
+        self.rise_max = self.rise_max.max(if falls { count.value } else { count.value - last.value });
+        if is_restarted && !falls && beginning.is_none() {
+            self.restated += u32::from(last.value > 0.0);
+            return;
+        }
         if !is_restarted && !falls {
             return;
         }
@@ -154,6 +164,13 @@ impl Track {
     pub(super) fn at_or_after(&self, time_unix_ns: u64) -> Option<Sealed> {
         let after = self.sealed.partition_point(|sealed| sealed.time_unix_ns < time_unix_ns);
         self.sealed.get(after).copied()
+    }
+
+    /// Whether a count is so low that the next sample may be higher though it began anew in between, and nobody says since
+    /// when it counts.
+    pub(super) fn may_hide_a_reset(&self, value: f64) -> bool {
+        let is_known = self.beginning_unix_ns.is_some() || self.is_sum;
+        !is_known && value <= 2.0 * self.rise_max + HIDDEN_MAX
     }
 
     /// Whether this side was in one epoch all the time between two moments. What began anew and passed its old value
