@@ -283,9 +283,12 @@ impl Counter {
         let Some(others) = other.birth else { return };
         // Of two that are born together, the one that is looked at later shows more at first, and that is all.
         let before = other.at_or_before(birth.time_unix_ns.saturating_sub(skew_ns));
+        let Some(after) = other.at_or_after(birth.time_unix_ns.saturating_add(skew_ns)) else { return };
         let has_missed = other.at_or_before(birth.time_unix_ns.saturating_sub(BIRTH_LATE_NS)).is_some();
         let from = if others.has_start { 0.0 } else { others.value };
         let lost = match before {
+            // Both count the same, and one shows at once what the other has shown step by step.
+            Some(before) if has_missed && (before.value..=after.value).contains(&birth.value) => birth.value - from,
             Some(before) if has_missed => before.value - from,
             _ if others.has_start => others.value.min(birth.value),
             _ => 0.0,

@@ -232,6 +232,9 @@ impl Histogram {
         if let Some(shifted) = self.shifted(demand) {
             return shifted;
         }
+        if let Some(evidence) = self.in_first_bucket() {
+            return Verdict::different(Cause::SecondsInMillisecondBuckets, evidence);
+        }
         let Verdict::Equivalent { margin_ratio, remark, .. } = count else { return count };
         let margin_ratio = match sum {
             None => margin_ratio,
@@ -279,6 +282,27 @@ impl Histogram {
             true => Finding { cause: Cause::SecondsInMillisecondBuckets, ..finding },
             false => finding,
         }
+    }
+
+    /// The values are the same in the same unit, and the new side still has the bounds of a unit a thousand times smaller:
+    /// nearly all of its values lie in the first bucket.
+    fn in_first_bucket(&self) -> Option<String> {
+        let [legacy, new] = [&self.last[0], &self.last[1]].map(|last| match last.as_ref().map(|last| &last.buckets) {
+            Some(Buckets::Explicit(buckets)) => Some(buckets.iter().filter(|(bound, _)| *bound > 0.0)),
+            _ => None,
+        });
+        let (legacy, mut new) = (legacy?, new?);
+        let is_kept = |bound: f64| legacy.clone().any(|(other, _)| same(other * 1000.0, bound));
+        let kept = new.clone().filter(|(bound, _)| bound.is_finite() && is_kept(*bound)).count();
+        let (first, below) = *new.next()?;
+        let count = self.last[1].as_ref()?.count;
+        let is_flat = count >= QUANTILE_VALUES_MIN && below >= 0.95 * count;
+        (kept >= 3 && is_flat).then(|| {
+            format!(
+                "{below} of {count} values of the new side are at most {first}, its first bound; {kept} of its bounds are \
+                 a thousand times those of the legacy side"
+            )
+        })
     }
 
     /// Where no bounds are shared: quantiles, each as the bracket that its side leaves.

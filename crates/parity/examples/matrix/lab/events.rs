@@ -8,7 +8,7 @@ use super::naive::{self, Shown};
 use super::{BEGIN_S, Outcome, SECOND_NS, Watch, at, exponential};
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Of {
+pub(crate) enum Of {
     Logs,
     /// Traces with the same ids on both sides.
     Shared,
@@ -20,7 +20,7 @@ pub enum Of {
 
 /// What is wrong on the new side.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Fault {
+pub(crate) enum Fault {
     None,
     Loss(f64),
     Twice,
@@ -37,28 +37,28 @@ pub enum Fault {
 }
 
 #[derive(Clone, Debug)]
-pub struct Scene {
-    pub seed: u64,
-    pub of: Of,
-    pub per_second: f64,
-    pub delay_s: [f64; 2],
-    pub hours: f64,
-    pub fault: Fault,
+pub(crate) struct Scene {
+    pub(crate) seed: u64,
+    pub(crate) of: Of,
+    pub(crate) per_second: f64,
+    pub(crate) delay_s: [f64; 2],
+    pub(crate) hours: f64,
+    pub(crate) fault: Fault,
 }
 
 impl Scene {
-    pub fn plain(seed: u64, of: Of) -> Scene {
+    pub(crate) fn plain(seed: u64, of: Of) -> Scene {
         Scene { seed, of, per_second: 1.0, delay_s: [1.0, 20.0], hours: 3.0, fault: Fault::None }
     }
 
-    pub fn any(seed: u64, of: Of, hours: f64) -> Scene {
+    pub(crate) fn any(seed: u64, of: Of, hours: f64) -> Scene {
         let mut random = fastrand::Rng::with_seed(seed ^ 0x10c5);
         let per_second = [0.02, 0.2, 1.0, 3.0][random.usize(..4)];
         let delay_s = [0, 1].map(|_| [0.1, 5.0, 25.0][random.usize(..3)]);
         Scene { per_second, delay_s, hours, ..Scene::plain(seed, of) }
     }
 
-    pub fn run(&self) -> Outcome {
+    pub(crate) fn run(&self) -> Outcome {
         let mut random = fastrand::Rng::with_seed(self.seed);
         let mut watch = Watch::new();
         let end = BEGIN_S + self.hours * 3600.0;

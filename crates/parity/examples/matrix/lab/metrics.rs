@@ -8,7 +8,7 @@ use super::naive::{self, Shown};
 use super::{BEGIN_S, Outcome, SECOND_NS, Watch, at, exponential, normal};
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Kind {
+pub(crate) enum Kind {
     Counter,
     /// The new side sends deltas.
     Delta,
@@ -21,7 +21,7 @@ pub enum Kind {
 
 /// How events come.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Pattern {
+pub(crate) enum Pattern {
     Random,
     /// More at day than at night.
     Daily,
@@ -36,7 +36,7 @@ pub enum Pattern {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Starts {
+pub(crate) enum Starts {
     None,
     Both,
     NewOnly,
@@ -44,7 +44,7 @@ pub enum Starts {
 
 /// What is wrong on the new side.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Fault {
+pub(crate) enum Fault {
     None,
     Loss(f64),
     Scale(f64),
@@ -59,26 +59,26 @@ pub enum Fault {
 }
 
 #[derive(Clone, Debug)]
-pub struct Scene {
-    pub seed: u64,
-    pub kind: Kind,
-    pub pattern: Pattern,
-    pub per_second: f64,
-    pub intervals_s: [f64; 2],
-    pub jitter_s: f64,
-    pub skew_s: f64,
+pub(crate) struct Scene {
+    pub(crate) seed: u64,
+    pub(crate) kind: Kind,
+    pub(crate) pattern: Pattern,
+    pub(crate) per_second: f64,
+    pub(crate) intervals_s: [f64; 2],
+    pub(crate) jitter_s: f64,
+    pub(crate) skew_s: f64,
     /// The mean time between restarts of the process.
-    pub restart_s: Option<f64>,
-    pub starts: Starts,
-    pub hours: f64,
-    pub fault: Fault,
+    pub(crate) restart_s: Option<f64>,
+    pub(crate) starts: Starts,
+    pub(crate) hours: f64,
+    pub(crate) fault: Fault,
     /// How a gauge moves: slowly, in steps, or all the time.
-    pub gauge: u64,
+    pub(crate) gauge: u64,
 }
 
 impl Scene {
     /// The one that the figures of `parity.md` speak of.
-    pub fn plain(seed: u64, kind: Kind) -> Scene {
+    pub(crate) fn plain(seed: u64, kind: Kind) -> Scene {
         let mut random = fastrand::Rng::with_seed(seed ^ 0x5eed);
         Scene {
             seed,
@@ -97,7 +97,7 @@ impl Scene {
     }
 
     /// Anything that may happen without a difference.
-    pub fn any(seed: u64, kind: Kind, hours: f64) -> Scene {
+    pub(crate) fn any(seed: u64, kind: Kind, hours: f64) -> Scene {
         let mut random = fastrand::Rng::with_seed(seed ^ 0xc1ea);
         let mut pick = |count: usize| random.usize(..count);
         use Pattern::{Cron, Daily, Flushed, Groups, Random, Regular};
@@ -122,7 +122,7 @@ impl Scene {
         }
     }
 
-    pub fn run(self) -> Outcome {
+    pub(crate) fn run(self) -> Outcome {
         World::new(self).run()
     }
 }

@@ -1,54 +1,54 @@
 //! Streams of two sides whose difference is known, and what is said about them.
 
-pub mod events;
-pub mod metrics;
-pub mod naive;
-pub mod rows;
+pub(crate) mod events;
+pub(crate) mod metrics;
+pub(crate) mod naive;
+pub(crate) mod rows;
 
 use parity::{Comparator, Failure, Report, Settings, Side, Verdict};
 
-pub const SECOND_NS: f64 = 1e9;
+pub(crate) const SECOND_NS: f64 = 1e9;
 /// When the telemetry begins.
-pub const BEGIN_S: f64 = 1_000_000.0;
+pub(crate) const BEGIN_S: f64 = 1_000_000.0;
 
 /// What one run came to.
 #[derive(Clone, Debug, Default)]
-pub struct Outcome {
+pub(crate) struct Outcome {
     /// After so many seconds of telemetry the first difference was claimed.
-    pub found_s: Option<f64>,
+    pub(crate) found_s: Option<f64>,
     /// Its cause, and the failure it is.
-    pub cause: String,
-    pub failure: Option<Failure>,
+    pub(crate) cause: String,
+    pub(crate) failure: Option<Failure>,
     /// Whether a failure was named at any time, even as a remark beside an equality.
-    pub named: Option<Failure>,
+    pub(crate) named: Option<Failure>,
     /// The last verdict.
-    pub last: &'static str,
-    pub sentence: String,
+    pub(crate) last: &'static str,
+    pub(crate) sentence: String,
     /// The series-days that were compared.
-    pub days: f64,
+    pub(crate) days: f64,
     /// Points that a comparison with a tolerance calls different, and all of them: for 1 % and for 1e-6.
-    pub naive: [(u64, u64); 2],
+    pub(crate) naive: [(u64, u64); 2],
 }
 
 /// Watches the reports of a comparator.
-pub struct Watch {
-    pub comparator: Comparator,
-    pub outcome: Outcome,
+pub(crate) struct Watch {
+    pub(crate) comparator: Comparator,
+    pub(crate) outcome: Outcome,
 }
 
 impl Watch {
-    pub fn new() -> Watch {
+    pub(crate) fn new() -> Watch {
         let mut settings = Settings::default();
         settings.metrics.settle_ns = 60_000_000_000;
         Watch { comparator: Comparator::new(settings), outcome: Outcome::default() }
     }
 
-    pub fn close(&mut self, now_s: f64) {
+    pub(crate) fn close(&mut self, now_s: f64) {
         let report = self.comparator.close();
         self.look(&report, now_s);
     }
 
-    pub fn finish(mut self, now_s: f64) -> Outcome {
+    pub(crate) fn finish(mut self, now_s: f64) -> Outcome {
         let report = self.comparator.close();
         self.look(&report, now_s);
         let worst = ["different", "inconclusive", "equivalent", "not_comparable"];
@@ -88,15 +88,15 @@ fn cause_name(cause: &parity::Cause) -> String {
     text.split([' ', '{']).next().unwrap_or_default().to_owned()
 }
 
-pub fn exponential(random: &mut fastrand::Rng, per_second: f64) -> f64 {
+pub(crate) fn exponential(random: &mut fastrand::Rng, per_second: f64) -> f64 {
     -(1.0 - random.f64()).ln() / per_second
 }
 
-pub fn normal(random: &mut fastrand::Rng) -> f64 {
+pub(crate) fn normal(random: &mut fastrand::Rng) -> f64 {
     let sum: f64 = (0..12).map(|_| random.f64()).sum();
     sum - 6.0
 }
 
-pub const fn at(side: Side) -> usize {
+pub(crate) const fn at(side: Side) -> usize {
     side as usize
 }

@@ -4,7 +4,7 @@ use super::BEGIN_S;
 
 /// What queries would see of one side.
 #[derive(Clone, Debug)]
-pub enum Shown {
+pub(crate) enum Shown {
     /// Cumulative counts.
     Counts(Vec<(f64, f64)>),
     /// What was added since the sample before.
@@ -16,7 +16,7 @@ pub enum Shown {
 const WINDOW_S: f64 = 300.0;
 
 impl Shown {
-    pub fn push(&mut self, at_s: f64, value: f64) {
+    pub(crate) fn push(&mut self, at_s: f64, value: f64) {
         match self {
             Shown::Counts(samples) | Shown::Deltas(samples) | Shown::Levels(samples) => samples.push((at_s, value)),
         }
@@ -42,7 +42,7 @@ impl Shown {
 }
 
 /// How many of the points differ by more than 1 % and by more than 1e-6, and how many there are.
-pub fn compare(sides: &[Shown; 2], end_s: f64) -> [(u64, u64); 2] {
+pub(crate) fn compare(sides: &[Shown; 2], end_s: f64) -> [(u64, u64); 2] {
     let mut counted = [(0, 0); 2];
     let mut at_s = BEGIN_S + 600.0;
     while at_s < end_s {

@@ -6,13 +6,13 @@ use super::Outcome;
 use super::events::{self, Of};
 use super::metrics::{self, Fault, Kind, Starts};
 
-pub struct Row {
-    pub method: &'static str,
-    pub name: &'static str,
+pub(crate) struct Row {
+    pub(crate) method: &'static str,
+    pub(crate) name: &'static str,
     /// Of what the sides differ in, what may be named; nothing for rows without a difference.
-    pub causes: &'static [&'static str],
-    pub failure: Option<Failure>,
-    pub run: Box<dyn Fn(u64, f64) -> Outcome + Sync>,
+    pub(crate) causes: &'static [&'static str],
+    pub(crate) failure: Option<Failure>,
+    pub(crate) run: Box<dyn Fn(u64, f64) -> Outcome + Sync>,
 }
 
 fn clean(method: &'static str, kind: Kind) -> Row {
@@ -48,7 +48,7 @@ fn faulty_events(
 }
 
 /// Streams without a difference.
-pub fn clean_rows() -> Vec<Row> {
+pub(crate) fn clean_rows() -> Vec<Row> {
     vec![
         clean("counter", Kind::Counter),
         clean("counter against deltas", Kind::Delta),
@@ -67,7 +67,7 @@ const LOSS: &[&str] = &["Loss"];
 const LOST: Option<Failure> = Some(Failure::SilentLoss);
 
 /// Streams with a difference.
-pub fn faulty_rows() -> Vec<Row> {
+pub(crate) fn faulty_rows() -> Vec<Row> {
     let mut rows = counters();
     rows.extend(gauges());
     rows.extend(distributions());
