@@ -222,6 +222,11 @@ impl Counter {
         if drift.0 != epochs {
             **drift = (epochs, Drift::default());
         }
+        // Samples in one bracket err together.
+        if before.time_unix_ns <= drift.1.bracket_unix_ns {
+            return;
+        }
+        drift.1.bracket_unix_ns = before.time_unix_ns;
         let (time_unix_ns, value) = (sample.time_unix_ns, sample.value);
         drift.1.add(Bracketed { time_unix_ns, value, low: before.value, high: after.value, place });
     }

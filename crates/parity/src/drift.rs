@@ -10,7 +10,9 @@
 //! The test speaks only if the slope is beyond a quarter of the margin, and beyond what clocks that wander within their
 //! bound can do, by a multiple of its error that chance reaches once in a million looks. The error is the larger one of
 //! two: what the residuals show, neighbours taken together, and what random events in groups as large as they seem would
-//! make.
+//! make. And it speaks only where the residuals look like random events: as large as such events make them, and each for
+//! itself. Events that are added up and handed on by a clock of their own, past which the samplers slide, leave another
+//! trace, and so do most other things that are not a loss.
 
 use crate::stats::{normal_quantile, student_quantile};
 use crate::verdict::Demand;
@@ -23,6 +25,9 @@ const BLOCKS_MIN: usize = 20;
 const FALSE_ALARM: f64 = 1e-6;
 /// Of the margin, so much is left to what the fit does not know.
 const SHARE_OF_MARGIN: f64 = 0.25;
+
+/// The squares of residuals may be so large, beside what they are expected to be.
+const SIZES: std::ops::Range<f64> = 0.4..2.5;
 
 /// Terms of the fit: 1, the count, the width, and the width times the place in it.
 const TERMS: usize = 4;
@@ -51,6 +56,8 @@ pub(crate) struct Drift {
     /// Samples in a block.
     block_samples: u32,
     first: Option<First>,
+    /// Where the last bracket began.
+    pub(crate) bracket_unix_ns: u64,
     last_unix_ns: u64,
     last_width: f64,
     /// Squares of differences between neighbouring widths, and widths.
@@ -153,6 +160,12 @@ impl Drift {
         }
         let inverse = invert(matrix)?;
         let solution: [f64; TERMS] = std::array::from_fn(|row| dot(&inverse[row], &right));
+        let are_random = are_random(
+            rows.iter().map(|(terms, deficit, variance)| (deficit - dot(&solution, terms)) / variance.sqrt()),
+        );
+        if !are_random {
+            return None;
+        }
         // What each row adds to the error of the slope.
         let influences: Vec<f64> = rows
             .iter()
@@ -179,6 +192,17 @@ impl Block {
             variance: of(|block| block.variance) / count,
         }
     }
+}
+
+/// Whether residuals, each over its expected size, are about as large as expected and independent of each other.
+fn are_random(residuals: impl Iterator<Item = f64>) -> bool {
+    let residuals: Vec<f64> = residuals.collect();
+    let count = residuals.len() as f64;
+    let lagged = |lag: usize| residuals[lag..].iter().zip(&residuals).map(|(a, b)| a * b).sum::<f64>();
+    let squares = lagged(0);
+    let size = squares / (count - TERMS as f64);
+    let is_white = (1..=3).all(|lag| (lagged(lag) / squares).abs() < 3.0 / count.sqrt());
+    SIZES.contains(&size) && is_white
 }
 
 fn dot(left: &[f64; TERMS], right: &[f64; TERMS]) -> f64 {

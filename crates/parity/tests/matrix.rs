@@ -30,10 +30,3 @@ fn every_row_with_a_difference_is_found_and_named() {
         assert!(row.failure.is_none() || outcome.named == row.failure, "{} {}: {outcome:?}", row.method, row.name);
     }
 }
-
-#[test]
-fn dbg_scenes() {
-    for seed in [99, 102] {
-        println!("{:?}", lab::metrics::Scene::any(seed, lab::metrics::Kind::Counter, 24.0));
-    }
-}

@@ -13,6 +13,9 @@ const FALLS_MAX: usize = 4;
 /// Beyond twice of what was ever counted between two samples, and this, a counter does not come in one of them.
 const HIDDEN_MAX: f64 = 10.0;
 
+/// So far apart may the clocks of a start and of a sample be.
+const CLOCKS_NS: u64 = 2_000_000_000;
+
 /// A sample with the number of its epoch.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sealed {
@@ -105,7 +108,7 @@ impl Track {
 
     fn seal_one(&mut self, count: Count) {
         // A start that is the time of the sample itself is how one says that it is not known.
-        let has_start = count.start_unix_ns != 0 && count.start_unix_ns < count.time_unix_ns;
+        let has_start = count.start_unix_ns != 0 && count.start_unix_ns != count.time_unix_ns;
         let beginning = has_start.then_some(count.start_unix_ns);
         match self.last {
             None => {
@@ -120,8 +123,10 @@ impl Track {
     }
 
     fn follow(&mut self, last: Count, count: Count, beginning: Option<u64>) {
-        // Exporters that restate the start time on each push only move it a little; a fall is always a reset.
-        let is_restarted = count.start_unix_ns > last.time_unix_ns && last.start_unix_ns != 0;
+        // Exporters that restate the start time on each push only move it a little; a fall is always a reset. The start
+        // may be told by another clock than the time.
+        let is_later = last.start_unix_ns != 0 && count.start_unix_ns > last.start_unix_ns;
+        let is_restarted = is_later && count.start_unix_ns + CLOCKS_NS > last.time_unix_ns;
         let falls = count.value < last.value;
         self.rise_max = self.rise_max.max(if falls { count.value } else { count.value - last.value });
         if is_restarted && !falls && beginning.is_none() {
