@@ -10,8 +10,6 @@
 
 mod track;
 
-use std::collections::BTreeMap;
-
 use crate::band::{Band, Interval};
 use crate::drift::{Bracketed, Drift};
 use crate::factor::exact_factor;
@@ -64,7 +62,7 @@ pub struct Counter {
     legacy: Track,
     new: Track,
     /// Constraints by the epochs of the two sides.
-    bands: BTreeMap<(u32, u32), Pair>,
+    bands: Vec<((u32, u32), Pair)>,
     /// What the bands that are gone said of the factor; none if they contradict.
     closed: Closed,
     broken_since_unix_ns: Option<u64>,
@@ -201,7 +199,7 @@ impl Counter {
         };
         let beginnings = self.legacy.beginning_unix_ns.zip(self.new.beginning_unix_ns);
         let is_current = epochs == (self.legacy.epoch, self.new.epoch);
-        let pair = self.bands.entry(epochs).or_default();
+        let pair = self.pair(epochs);
         pair.same_beginning |= is_current && beginnings.is_some_and(|(legacy, new)| legacy == new);
         // The band's lines give the legacy count for a new one.
         match side {
@@ -213,6 +211,18 @@ impl Counter {
             }
             Side::Legacy => pair.band.add_across(before.value, after.value, sample.value),
         }
+    }
+
+    /// The constraints of two epochs, of which there are few: in order.
+    fn pair(&mut self, epochs: (u32, u32)) -> &mut Pair {
+        let at = self.bands.partition_point(|(known, _)| *known < epochs);
+        if self.bands.get(at).is_none_or(|(known, _)| *known != epochs) {
+            if self.bands.len() == self.bands.capacity() {
+                self.bands.reserve_exact(1);
+            }
+            self.bands.insert(at, (epochs, Pair::default()));
+        }
+        &mut self.bands[at].1
     }
 
     fn follow(&mut self, epochs: (u32, u32), sample: Sealed, before: Sealed, after: Sealed) {
@@ -321,7 +331,7 @@ impl Counter {
 
     fn close_old_epochs(&mut self) {
         while self.bands.len() > EPOCHS_MAX {
-            let Some((_, pair)) = self.bands.pop_first() else { break };
+            let (_, pair) = self.bands.remove(0);
             let factors = pair.band.factors();
             self.closed.growth = self.closed.growth.plus(pair.growth());
             self.closed.factors = self.closed.factors.and_then(|known| known.meet(factors?));
@@ -330,7 +340,7 @@ impl Counter {
 
     /// The factors legacy = factor * new that fit everything; none if no factor does.
     fn factors(&self) -> Option<Interval> {
-        self.bands.values().try_fold(self.closed.factors?, |known, pair| known.meet(pair.band.factors()?))
+        self.bands.iter().try_fold(self.closed.factors?, |known, (_, pair)| known.meet(pair.band.factors()?))
     }
 
     fn is_broken(&self) -> bool {
@@ -340,12 +350,13 @@ impl Counter {
         }
         let is_closed_broken = self.closed.factors.is_none_or(|factors| !factors.contains(1.0));
         let fits = |pair: &Pair| pair.band.is_empty() || pair.band.offsets(1.0).is_some();
-        is_closed_broken || !self.bands.values().all(fits) || self.first_lost().is_some()
+        is_closed_broken || !self.bands.iter().map(|(_, pair)| pair).all(fits) || self.first_lost().is_some()
     }
 
     /// Where both sides count from the same beginning and an offset remains.
     fn first_lost(&self) -> Option<(Side, f64)> {
-        let offsets = self.bands.values().filter(|pair| pair.same_beginning).filter_map(|pair| pair.band.offsets(1.0));
+        let offsets =
+            self.bands.iter().filter(|(_, pair)| pair.same_beginning).filter_map(|(_, pair)| pair.band.offsets(1.0));
         offsets.into_iter().find_map(|offsets| match offsets {
             // The legacy side counts more: the new one has lost its first.
             Interval { low, .. } if low > 0.0 => Some((Side::New, low)),
@@ -373,7 +384,7 @@ impl Counter {
 
     /// What both sides have counted where they could be compared.
     fn growth(&self) -> Growth {
-        self.bands.values().fold(self.closed.growth, |sum, pair| sum.plus(pair.growth()))
+        self.bands.iter().fold(self.closed.growth, |sum, (_, pair)| sum.plus(pair.growth()))
     }
 
     /// The verdict about everything that is sealed.

@@ -8,7 +8,7 @@
 //! be told from a loss, the slope is known badly and nothing is said.
 //!
 //! The test speaks only if the slope is beyond a quarter of the margin, and beyond what clocks that wander within their
-//! bound can do, by a multiple of its error that chance reaches once in a million looks. The error is the larger one of
+//! bound and samplers that slide past groups of events can do, by a multiple of its error that chance reaches once in a million looks. The error is the larger one of
 //! two: what the residuals show, neighbours taken together, and what random events in groups as large as they seem would
 //! make. And it speaks only where the residuals look like random events: as large as such events make them, and each for
 //! itself. Events that are added up and handed on by a clock of their own, past which the samplers slide, leave another
@@ -18,7 +18,9 @@ use crate::stats::{normal_quantile, student_quantile};
 use crate::verdict::Demand;
 
 /// So many blocks are kept; when they are full, neighbours become one.
-const BLOCKS_MAX: usize = 48;
+const BLOCKS_MAX: usize = 40;
+/// Blocks of so many samples are the last ones: by then the sandwich tells what is to be told.
+const BLOCK_SAMPLES_MAX: u32 = 16;
 /// No test before there are so many.
 const BLOCKS_MIN: usize = 20;
 /// The chance of a false alarm at one look.
@@ -60,6 +62,8 @@ pub(crate) struct Drift {
     pub(crate) bracket_unix_ns: u64,
     last_unix_ns: u64,
     last_width: f64,
+    /// The least that was counted in a bracket, but for nothing: events do not come in larger groups than that all the time.
+    width_min: f64,
     /// Squares of differences between neighbouring widths, and widths.
     squares: f64,
     widths: f64,
@@ -85,7 +89,13 @@ pub(crate) struct Bracketed {
 
 impl Drift {
     pub(crate) fn add(&mut self, sample: Bracketed) {
+        if self.block_samples > BLOCK_SAMPLES_MAX {
+            return;
+        }
         let width = sample.high - sample.low;
+        if width > 0.0 {
+            self.width_min = if self.width_min > 0.0 { self.width_min.min(width) } else { width };
+        }
         let count = sample.low + width * sample.place;
         let deficit = count - sample.value;
         let first = *self.first.get_or_insert(First { time_unix_ns: sample.time_unix_ns, count, deficit });
@@ -111,10 +121,17 @@ impl Drift {
         let Block { count, deficit, width, place, variance } = std::mem::take(&mut self.open);
         self.open_samples = 0;
         let [count, deficit, width, place] = [count, deficit, width, place].map(|sum| sum / samples);
+        // Grown by hand: a series has no bytes to spare.
+        if self.blocks.len() == self.blocks.capacity() {
+            self.blocks.reserve_exact(8);
+        }
         self.blocks.push(Block { count, deficit, width, place, variance: variance / samples.powi(2) });
         if self.blocks.len() >= BLOCKS_MAX {
             self.blocks = self.blocks.chunks(2).map(Block::mean).collect();
             self.block_samples = self.block_samples.max(1) * 2;
+            if self.block_samples > BLOCK_SAMPLES_MAX {
+                self.blocks = Vec::new();
+            }
         }
     }
 
@@ -127,7 +144,9 @@ impl Drift {
         let seconds = self.last_unix_ns.saturating_sub(first.time_unix_ns) as f64;
         let (slope, error) = self.fit()?;
         let of_skew = 2.0 * demand.skew_ns as f64 / seconds.max(1.0);
-        let allowed = of_skew.max(SHARE_OF_MARGIN * demand.margin_ratio);
+        // A sampler that slides past the moments at which groups come moves by one of them.
+        let of_group = self.width_min / f64::from(self.blocks.last()?.count).max(1.0);
+        let allowed = of_skew.max(SHARE_OF_MARGIN * demand.margin_ratio).max(of_group);
         (slope.abs() - allowed > error).then_some(slope)
     }
 

@@ -1,5 +1,7 @@
 //! Metrics of two sides: series by their identity, each with the comparator of its kind.
 
+mod report;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use hashbrown::{HashMap, HashSet};
@@ -16,8 +18,10 @@ use crate::gauge::{Gauge, Level};
 use crate::histogram::{Buckets, Distribution, Histogram};
 use crate::members::{Form, Members};
 use crate::names::{Collision, MetricIdentity, NameSettings, Names};
-use crate::series_sets::{Presence, SetFinding, compare_sets};
-use crate::verdict::{Cause, Demand, Finding, Needs, Reason, Side, Verdict};
+use crate::series_sets::{Presence, SetFinding};
+use crate::verdict::{Cause, Demand, Finding, Reason, Side, Verdict};
+pub(crate) use report::worst;
+use report::{Judged, Sight, metric_verdict};
 
 /// How metrics are compared.
 #[derive(Clone, Debug)]
@@ -143,25 +147,12 @@ pub struct MetricsReport {
     pub left_out_points: u64,
 }
 
-/// A series, what its comparison came to, when each side had it, and which side sends deltas of it.
-type Judged<'a> = (&'a Identity, Verdict, [Presence; 2], [bool; 2]);
-
-/// What is known beside the series of a metric.
-struct Sight<'a> {
-    names: &'a Names,
-    targets: &'a [BTreeSet<String>; 2],
-    watermark_unix_ns: u64,
-}
-
 /// So many events of one side make the silence of the other one's deltas a stop.
 const STOPPED_EVENTS_MIN: f64 = 10.0;
 /// A side that has had series for so long has missed the birth of a new one.
 const BIRTH_KNOWN_NS: u64 = 180_000_000_000;
 /// So many keys of targets are remembered.
 const TARGET_KEYS_MAX: usize = 512;
-
-/// So many series of a metric are listed.
-const LISTED_MAX: usize = 20;
 
 /// Where a point belongs.
 struct Place<'a> {
@@ -565,96 +556,6 @@ impl Series {
             verdict => verdict,
         }
     }
-}
-
-impl Sight<'_> {
-    /// Names what is known beside the series: an attribute that stands on the target, deltas that nobody took.
-    fn explain(&self, finding: &mut Finding, are_deltas: impl Fn(Side) -> bool) {
-        let cause = match &finding.cause {
-            Cause::AttributeMissing { side, key } if self.targets[*side as usize].contains(key) => {
-                Cause::MovedToTarget { key: key.clone() }
-            }
-            Cause::SeriesMissing { side } if are_deltas(side.other()) => {
-                Cause::DeltasLost { side: *side, ratio_low: 1.0, ratio_high: 1.0 }
-            }
-            _ => return,
-        };
-        finding.cause = cause;
-    }
-
-    /// Several names of one side are one on the other.
-    fn collision(&self, name: &str) -> Option<Verdict> {
-        let [legacy, new] = [Side::Legacy, Side::New].map(|side| self.names.observed(side, name));
-        let names = match (legacy.len(), new.len()) {
-            (2.., 1) => legacy,
-            (1, 2..) => new,
-            _ => return None,
-        };
-        let evidence = format!("both are {name}");
-        Some(Verdict::different(Cause::NamesCollide { names }, evidence))
-    }
-}
-
-fn metric_verdict(name: &str, series: Vec<Judged<'_>>, sight: &Sight<'_>) -> MetricVerdict {
-    let names = sight.names;
-    let present = series.iter().map(|(identity, _, presence, _)| (*identity, presence));
-    let mut sets = compare_sets(present, sight.watermark_unix_ns);
-    let are_deltas = |side: Side| {
-        let of_side = series.iter().filter(|(_, _, presence, _)| !presence[side as usize].is_new());
-        of_side.clone().count() > 0 && of_side.clone().all(|(_, _, _, deltas)| deltas[side as usize])
-    };
-    sets.iter_mut().for_each(|set| sight.explain(&mut set.finding, are_deltas));
-    let mut counts = BTreeMap::new();
-    for (_, verdict, _, _) in &series {
-        *counts.entry(verdict.name()).or_default() += 1;
-    }
-    let of_sets = sets.first().map(|finding| Verdict::Different(finding.finding.clone()));
-    let of_names = sight.collision(name).into_iter();
-    let of_series = series.iter().map(|(_, verdict, _, _)| verdict.clone());
-    let verdict = worst(of_names.chain(of_sets).chain(of_series));
-    let mut listed: Vec<SeriesVerdict> = series
-        .into_iter()
-        .map(|(identity, verdict, _, _)| SeriesVerdict { identity: identity.clone(), verdict })
-        .collect();
-    listed.sort_by(|a, b| rank(&a.verdict).cmp(&rank(&b.verdict)).then_with(|| a.identity.cmp(&b.identity)));
-    listed.truncate(LISTED_MAX);
-    MetricVerdict {
-        name: name.to_owned(),
-        legacy_names: names.observed(Side::Legacy, name),
-        new_names: names.observed(Side::New, name),
-        verdict,
-        counts,
-        sets,
-        series: listed,
-    }
-}
-
-/// What comes first when one verdict stands for several.
-const fn rank(verdict: &Verdict) -> u8 {
-    match verdict {
-        Verdict::Different(_) => 0,
-        Verdict::Inconclusive { .. } => 1,
-        Verdict::Equivalent { .. } => 2,
-        Verdict::NotComparable { .. } => 3,
-    }
-}
-
-/// One verdict for several: a difference counts before what is open, that before equality with the widest margin; what
-/// cannot be compared counts only alone.
-pub(crate) fn worst(verdicts: impl Iterator<Item = Verdict>) -> Verdict {
-    let together = |known: Verdict, other: Verdict| match (known, other) {
-        (
-            Verdict::Equivalent { margin_ratio: one, confidence, remark },
-            Verdict::Equivalent { margin_ratio: two, confidence: other, remark: also },
-        ) => Verdict::Equivalent {
-            margin_ratio: one.max(two),
-            confidence: confidence.min(other),
-            remark: remark.or(also),
-        },
-        (known, other) if rank(&other) < rank(&known) => other,
-        (known, _) => known,
-    };
-    verdicts.reduce(together).unwrap_or(Verdict::Inconclusive { needs: Needs::Overlap })
 }
 
 const fn kind_of(data: &MetricData<'_>) -> MetricKind {

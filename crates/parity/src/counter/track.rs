@@ -1,6 +1,6 @@
 //! The samples of one side of a counter.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use super::Count;
 
@@ -45,7 +45,7 @@ pub(super) struct Birth {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Track {
     /// Not sealed yet, by time.
-    waiting: BTreeMap<u64, Count>,
+    waiting: VecDeque<Count>,
     /// Sealed and still needed, in order.
     sealed: VecDeque<Sealed>,
     /// How many of them were compared with the other side.
@@ -85,23 +85,37 @@ pub(super) enum Cover {
     Later,
 }
 
+/// Makes room for a little more where there is none: a series has no bytes to spare, and long queues are rare.
+fn grow<T>(queue: &mut VecDeque<T>) {
+    if queue.len() == queue.capacity() {
+        queue.reserve_exact(4 + queue.len() / 4);
+    }
+}
+
 impl Track {
     pub(super) fn observe(&mut self, count: Count) {
         // What is sealed stays as it was judged; a second sample of one moment is the same one, sent again.
         if self.last.is_some_and(|last| count.time_unix_ns <= last.time_unix_ns) || !count.value.is_finite() {
             return;
         }
-        self.waiting.insert(count.time_unix_ns, count);
+        let at = self.waiting.partition_point(|known| known.time_unix_ns < count.time_unix_ns);
+        match self.waiting.get_mut(at).filter(|known| known.time_unix_ns == count.time_unix_ns) {
+            Some(known) => *known = count,
+            None => {
+                grow(&mut self.waiting);
+                self.waiting.insert(at, count);
+            }
+        }
         if self.waiting.len() > WAITING_MAX
-            && let Some((_, oldest)) = self.waiting.pop_first()
+            && let Some(oldest) = self.waiting.pop_front()
         {
             self.seal_one(oldest);
         }
     }
 
     pub(super) fn seal(&mut self, watermark_unix_ns: u64) {
-        while let Some(entry) = self.waiting.first_entry().filter(|entry| *entry.key() <= watermark_unix_ns) {
-            let count = entry.remove();
+        while self.waiting.front().is_some_and(|count| count.time_unix_ns <= watermark_unix_ns) {
+            let Some(count) = self.waiting.pop_front() else { break };
             self.seal_one(count);
         }
     }
@@ -119,6 +133,7 @@ impl Track {
         }
         self.last = Some(count);
         self.samples += 1;
+        grow(&mut self.sealed);
         self.sealed.push_back(Sealed { time_unix_ns: count.time_unix_ns, value: count.value, epoch: self.epoch });
     }
 
