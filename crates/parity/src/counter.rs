@@ -51,6 +51,8 @@ pub enum Of {
     /// Single events: each of them adds one.
     #[default]
     Events,
+    /// Those of them that fall under a bound: groups of them are of any size, so that their trend says little.
+    Parts,
     /// An amount that events add to, such as the sum of a histogram: nothing follows from how large it is.
     Amounts,
 }
@@ -131,6 +133,11 @@ impl Counter {
     /// A counter of amounts.
     pub fn of_amounts() -> Counter {
         Counter { of: Of::Amounts, ..Counter::default() }
+    }
+
+    /// A counter of what falls under a bound.
+    pub fn of_parts() -> Counter {
+        Counter { of: Of::Parts, ..Counter::default() }
     }
 
     /// Takes a sample of one side in, in any order among those that are not sealed.
@@ -414,7 +421,7 @@ impl Counter {
         // new = legacy / factor: the margin is relative to the legacy side. One event that nobody sees is always possible.
         let most = if factors.low > 0.0 { 1.0 / factors.low } else { f64::INFINITY };
         let ratios = Interval { low: 1.0 / factors.high, high: most };
-        let one_event = if self.of == Of::Events { 1.0 / seen.new.max(f64::MIN_POSITIVE) } else { 0.0 };
+        let one_event = if self.of != Of::Amounts { 1.0 / seen.new.max(f64::MIN_POSITIVE) } else { 0.0 };
         let margin_ratio = ratios.distance_max(1.0).max(one_event);
         if margin_ratio <= demand.margin_ratio {
             return Verdict::Equivalent { margin_ratio, confidence: 1.0, remark: None };

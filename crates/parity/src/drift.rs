@@ -29,7 +29,7 @@ const FALSE_ALARM: f64 = 1e-6;
 const SHARE_OF_MARGIN: f64 = 0.25;
 
 /// The squares of residuals may be so large, beside what they are expected to be.
-const SIZES: std::ops::Range<f64> = 0.4..2.5;
+const SIZES: std::ops::Range<f64> = 0.6..1.6;
 
 /// Terms of the fit: 1, the count, the width, and the width times the place in it.
 const TERMS: usize = 4;

@@ -208,7 +208,7 @@ impl Histogram {
         let shared: Vec<f64> = cumulative.iter().map(|(bound, _)| *bound).filter(is_shared).collect();
         let step = shared.len().div_ceil(BOUNDS_MAX).max(1);
         let bounds = shared.into_iter().filter(|bound| bound.is_finite()).step_by(step);
-        self.bounds = bounds.map(|bound| (bound, Counter::default())).collect();
+        self.bounds = bounds.map(|bound| (bound, Counter::of_parts())).collect();
     }
 
     /// Judges everything up to the watermark.
@@ -365,7 +365,8 @@ fn up_to(cumulative: &[(f64, f64)], bound: f64) -> f64 {
 
 /// Bounds are written in decimals and kept as doubles.
 fn same(left: f64, right: f64) -> bool {
-    left == right || (left - right).abs() <= 1e-9 * left.abs().max(right.abs())
+    let is_close = || (left - right).abs() <= 1e-9 * left.abs().max(right.abs());
+    left == right || (left.is_finite() && right.is_finite() && is_close())
 }
 
 /// Between which bounds a quantile lies.

@@ -220,6 +220,18 @@ fn seconds_in_buckets_for_milliseconds_are_named() {
 }
 
 #[test]
+fn values_that_all_lie_in_the_first_bucket_are_no_failure() {
+    // Both sides are that fast, with the same bounds and with other ones.
+    let coarse = [400.0, 1000.0, 5000.0, 10_000.0];
+    for bounds in [coarse.as_slice(), &[350.0, 700.0, 2000.0]] {
+        let found = report(Settings::default(), &|second| durations(second, "duration", 1.0, &coarse), &|second| {
+            durations(second, "duration", 1.0, bounds)
+        });
+        assert_eq!(named(&found), BTreeSet::new(), "{found:#?}");
+    }
+}
+
+#[test]
 fn another_unit_is_named() {
     let level = |second: u64, scale: f64| {
         vec![gauge(second, "queue.age", &[], scale * (500.0 + 100.0 * (second as f64 / 300.0).sin()))]
