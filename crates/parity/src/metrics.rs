@@ -67,8 +67,8 @@ pub struct Identity {
 
 #[derive(Clone, Debug)]
 enum Comparing {
-    Counter(Counter),
-    Gauge(Gauge),
+    Counter(Box<Counter>),
+    Gauge(Box<Gauge>),
     Histogram(Box<Histogram>),
     Summary(Box<Summary>),
 }
@@ -220,7 +220,7 @@ impl Metrics {
     /// What `target_info` has as labels stands on no other series.
     fn remember_target(&mut self, side: Side, data: &MetricData<'_>) {
         let (MetricData::Gauge { points } | MetricData::Sum { points, .. }) = data else { return };
-        for attribute in points.clone().flat_map(|point| point.attributes()) {
+        for attribute in (*points).flat_map(|point| point.attributes()) {
             self.remember_key(side, attribute.key());
         }
     }
@@ -440,10 +440,10 @@ impl Comparing {
 impl Series {
     fn new(kind: MetricKind) -> Series {
         let comparing = match kind {
-            MetricKind::MonotonicSum => Comparing::Counter(Counter::default()),
+            MetricKind::MonotonicSum => Comparing::Counter(Box::default()),
             MetricKind::Histogram | MetricKind::ExponentialHistogram => Comparing::Histogram(Box::default()),
             MetricKind::Summary => Comparing::Summary(Box::default()),
-            MetricKind::Gauge | MetricKind::NonMonotonicSum | MetricKind::Unknown => Comparing::Gauge(Gauge::default()),
+            MetricKind::Gauge | MetricKind::NonMonotonicSum | MetricKind::Unknown => Comparing::Gauge(Box::default()),
         };
         Series {
             comparing,
