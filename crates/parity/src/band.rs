@@ -7,7 +7,7 @@
 //! out the corners that matter least, which loosens the band and never tightens it.
 
 /// So many corners each hull keeps.
-const CORNERS_MAX: usize = 20;
+const CORNERS_MAX: usize = 14;
 
 /// An interval, with its ends.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -153,7 +153,13 @@ fn insert(hull: &mut Vec<(f64, f64)>, point: (f64, f64), side: Side) {
         // Two constraints at one x: the tighter one counts.
         Some(corner) if side == Side::Below => corner.1 = corner.1.min(point.1),
         Some(corner) => corner.1 = corner.1.max(point.1),
-        None => hull.insert(at, point),
+        None => {
+            // Grown by hand: a series has no bytes to spare.
+            if hull.len() == hull.capacity() {
+                hull.reserve_exact(4);
+            }
+            hull.insert(at, point);
+        }
     }
     let is_corner = |hull: &[(f64, f64)], at: usize| {
         let (before, corner, after) = (hull[at - 1], hull[at], hull[at + 1]);

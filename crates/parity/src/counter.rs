@@ -8,12 +8,14 @@
 //! The same constraints, with a factor beside the offset, say how much the sides can differ at most: the smallest margin
 //! that is proven. [`Band`] keeps them in bounded memory.
 
-use std::collections::{BTreeMap, VecDeque};
+mod track;
 
 use crate::band::{Band, Interval};
+use crate::drift::{Bracketed, Drift};
 use crate::factor::exact_factor;
 use crate::thinning::loss_interval;
 use crate::verdict::{Cause, Demand, Finding, Needs, Side, Verdict};
+use track::{Around, Cover, Fall, Sealed, Track};
 
 /// A cumulative count at a time.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -26,11 +28,22 @@ pub struct Count {
     pub value: f64,
 }
 
-/// So many samples of a side wait to be sealed; beyond it the oldest are sealed early.
-const WAITING_MAX: usize = 4096;
-
 /// So many pairs of epochs are open at once; older ones keep only what they said of the factor.
 const EPOCHS_MAX: usize = 2;
+
+/// So many resets of one side alone are no restart of what is measured.
+const ALONE_MIN: u32 = 3;
+/// So many starts that are stated anew while the count goes on.
+const RESTATED_MIN: u32 = 5;
+/// Resets of one side alone that come more rarely than this change no query by much, as where the other side is fed by
+/// an aggregator that outlives what it counts.
+const ALONE_EVERY_NS: u64 = 3_600_000_000_000;
+
+/// A side that gets a series so much later than the other has missed its birth.
+const BIRTH_LATE_NS: u64 = 90_000_000_000;
+
+/// Among the first so many samples of a side, its birth is looked at.
+const BIRTH_SAMPLES: u64 = 64;
 
 /// What a counter counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -38,6 +51,8 @@ pub enum Of {
     /// Single events: each of them adds one.
     #[default]
     Events,
+    /// Those of them that fall under a bound: groups of them are of any size, so that their trend says little.
+    Parts,
     /// An amount that events add to, such as the sum of a histogram: nothing follows from how large it is.
     Amounts,
 }
@@ -49,10 +64,15 @@ pub struct Counter {
     legacy: Track,
     new: Track,
     /// Constraints by the epochs of the two sides.
-    bands: BTreeMap<(u32, u32), Pair>,
+    bands: Vec<((u32, u32), Pair)>,
     /// What the bands that are gone said of the factor; none if they contradict.
     closed: Closed,
     broken_since_unix_ns: Option<u64>,
+    /// The trend of the deficit in the newest pair of epochs.
+    drift: Option<Box<((u32, u32), Drift)>>,
+    has_drifted: bool,
+    /// What the other side had counted before a side that was there already got the series: what it has lost.
+    unborn: Option<(Side, f64)>,
 }
 
 /// What closed epochs leave behind.
@@ -109,115 +129,15 @@ impl Pair {
     }
 }
 
-/// A sample with the number of its epoch.
-#[derive(Clone, Copy, Debug)]
-struct Sealed {
-    time_unix_ns: u64,
-    value: f64,
-    epoch: u32,
-}
-
-/// The samples of one side.
-#[derive(Clone, Debug, Default)]
-struct Track {
-    /// Not sealed yet, by time.
-    waiting: BTreeMap<u64, Count>,
-    /// Sealed and still needed, in order.
-    sealed: VecDeque<Sealed>,
-    /// How many of them were compared with the other side.
-    compared: usize,
-    epoch: u32,
-    last: Option<Count>,
-    first_unix_ns: Option<u64>,
-    /// When the current epoch began, where that is known.
-    beginning_unix_ns: Option<u64>,
-    resets: u32,
-    samples: u64,
-}
-
-impl Track {
-    fn observe(&mut self, count: Count) {
-        // What is sealed stays as it was judged; a second sample of one moment is the same one, sent again.
-        if self.last.is_some_and(|last| count.time_unix_ns <= last.time_unix_ns) || !count.value.is_finite() {
-            return;
-        }
-        self.waiting.insert(count.time_unix_ns, count);
-        if self.waiting.len() > WAITING_MAX
-            && let Some((_, oldest)) = self.waiting.pop_first()
-        {
-            self.seal_one(oldest);
-        }
-    }
-
-    fn seal(&mut self, watermark_unix_ns: u64) {
-        while let Some(entry) = self.waiting.first_entry().filter(|entry| *entry.key() <= watermark_unix_ns) {
-            let count = entry.remove();
-            self.seal_one(count);
-        }
-    }
-
-    fn seal_one(&mut self, count: Count) {
-        let begins = |start: u64| (start != 0).then_some(start);
-        match self.last {
-            None => self.beginning_unix_ns = begins(count.start_unix_ns),
-            Some(last) => {
-                // Exporters that restate the start time on each push only move it a little; a fall is always a reset.
-                let restarted = count.start_unix_ns > last.time_unix_ns && last.start_unix_ns != 0;
-                if restarted || count.value < last.value {
-                    self.epoch += 1;
-                    self.resets += 1;
-                    self.beginning_unix_ns = begins(count.start_unix_ns);
-                }
-            }
-        }
-        self.first_unix_ns.get_or_insert(count.time_unix_ns);
-        self.last = Some(count);
-        self.samples += 1;
-        self.sealed.push_back(Sealed { time_unix_ns: count.time_unix_ns, value: count.value, epoch: self.epoch });
-    }
-
-    /// The last sample at or before, and the first at or after; none while the second is not there yet.
-    fn around(&self, low_unix_ns: u64, high_unix_ns: u64) -> Around {
-        let after = self.sealed.partition_point(|sealed| sealed.time_unix_ns < high_unix_ns);
-        let before = self.sealed.partition_point(|sealed| sealed.time_unix_ns <= low_unix_ns);
-        match (before.checked_sub(1).map(|at| self.sealed[at]), self.sealed.get(after)) {
-            (_, None) => Around::Later,
-            (None, Some(_)) => Around::Never,
-            (Some(low), Some(high)) => Around::Between(low, *high),
-        }
-    }
-
-    /// The first sample that was not compared yet.
-    fn next(&self) -> Option<Sealed> {
-        self.sealed.get(self.compared).copied()
-    }
-
-    /// Forgets what lies before this time, but for the last sample there. A side that waits for one that stopped forgets
-    /// its oldest samples too.
-    fn forget_before(&mut self, time_unix_ns: u64) {
-        let is_old = |track: &Track| {
-            let second = track.sealed.get(1).is_some_and(|second| second.time_unix_ns <= time_unix_ns);
-            (track.compared > 0 && second) || track.sealed.len() > WAITING_MAX
-        };
-        while is_old(self) {
-            self.sealed.pop_front();
-            self.compared = self.compared.saturating_sub(1);
-        }
-    }
-}
-
-enum Around {
-    Between(Sealed, Sealed),
-    /// The other side is not that far yet.
-    Later,
-    /// The other side began later.
-    Never,
-}
-
 impl Counter {
     /// A counter of amounts.
     pub fn of_amounts() -> Counter {
         Counter { of: Of::Amounts, ..Counter::default() }
+    }
+
+    /// A counter of what falls under a bound.
+    pub fn of_parts() -> Counter {
+        Counter { of: Of::Parts, ..Counter::default() }
     }
 
     /// Takes a sample of one side in, in any order among those that are not sealed.
@@ -238,6 +158,13 @@ impl Counter {
         self.new.seal(watermark_unix_ns);
         self.compare(Side::New, demand.skew_ns);
         self.compare(Side::Legacy, demand.skew_ns);
+        for side in [Side::Legacy, Side::New] {
+            self.look_at_falls(side, demand.skew_ns);
+            if self.unborn.is_none() && self.track(side).samples <= BIRTH_SAMPLES {
+                self.look_at_birth(side, demand.skew_ns);
+            }
+        }
+        self.has_drifted |= self.drift.as_ref().is_some_and(|drift| drift.1.loss(demand).is_some());
         self.forget(demand.skew_ns);
         self.close_old_epochs();
         if self.broken_since_unix_ns.is_none() && self.is_broken() {
@@ -245,14 +172,22 @@ impl Counter {
         }
     }
 
-    /// Puts every sample of one side between two of the other, as far as the other has come.
+    /// Puts every sample of one side between two of the other, as far as both have come.
     fn compare(&mut self, side: Side, skew_ns: u64) {
         while let Some(sample) = self.track(side).next() {
             let low = sample.time_unix_ns.saturating_sub(skew_ns);
             let high = sample.time_unix_ns.saturating_add(skew_ns);
             match self.track(side.other()).around(low, high) {
                 Around::Later => break,
-                Around::Between(before, after) => self.constrain(side, sample, before, after),
+                Around::Between(before, after) => {
+                    let low = before.time_unix_ns.saturating_sub(skew_ns);
+                    let high = after.time_unix_ns.saturating_add(skew_ns);
+                    match self.track(side).covers(sample.epoch, low, high) {
+                        Cover::Later => break,
+                        Cover::Whole => self.constrain(side, sample, before, after),
+                        Cover::Part => {}
+                    }
+                }
                 Around::Never => {}
             }
             self.track(side).compared += 1;
@@ -260,7 +195,9 @@ impl Counter {
     }
 
     fn constrain(&mut self, side: Side, sample: Sealed, before: Sealed, after: Sealed) {
-        if before.epoch != after.epoch {
+        let hides =
+            self.track(side).may_hide_a_reset(sample.value) || self.track(side.other()).may_hide_a_reset(before.value);
+        if before.epoch != after.epoch || hides {
             return;
         }
         let epochs = match side {
@@ -269,27 +206,139 @@ impl Counter {
         };
         let beginnings = self.legacy.beginning_unix_ns.zip(self.new.beginning_unix_ns);
         let is_current = epochs == (self.legacy.epoch, self.new.epoch);
-        let pair = self.bands.entry(epochs).or_default();
+        let pair = self.pair(epochs);
         pair.same_beginning |= is_current && beginnings.is_some_and(|(legacy, new)| legacy == new);
         // The band's lines give the legacy count for a new one.
         match side {
-            Side::New => pair.add(sample.value, Interval { low: before.value, high: after.value }),
+            Side::New => {
+                pair.add(sample.value, Interval { low: before.value, high: after.value });
+                if self.of == Of::Events {
+                    self.follow(epochs, sample, before, after);
+                }
+            }
             Side::Legacy => pair.band.add_across(before.value, after.value, sample.value),
+        }
+    }
+
+    /// The constraints of two epochs, of which there are few: in order.
+    fn pair(&mut self, epochs: (u32, u32)) -> &mut Pair {
+        let at = self.bands.partition_point(|(known, _)| *known < epochs);
+        if self.bands.get(at).is_none_or(|(known, _)| *known != epochs) {
+            if self.bands.len() == self.bands.capacity() {
+                self.bands.reserve_exact(1);
+            }
+            self.bands.insert(at, (epochs, Pair::default()));
+        }
+        &mut self.bands[at].1
+    }
+
+    fn follow(&mut self, epochs: (u32, u32), sample: Sealed, before: Sealed, after: Sealed) {
+        let whole = (after.time_unix_ns - before.time_unix_ns).max(1) as f64;
+        let place = sample.time_unix_ns.saturating_sub(before.time_unix_ns) as f64 / whole;
+        let drift = self.drift.get_or_insert_with(|| Box::new((epochs, Drift::default())));
+        if drift.0 != epochs {
+            **drift = (epochs, Drift::default());
+        }
+        // Samples in one bracket err together.
+        if before.time_unix_ns <= drift.1.bracket_unix_ns {
+            return;
+        }
+        drift.1.bracket_unix_ns = before.time_unix_ns;
+        let (time_unix_ns, value) = (sample.time_unix_ns, sample.value);
+        drift.1.add(Bracketed { time_unix_ns, value, low: before.value, high: after.value, place });
+    }
+
+    /// Takes note that a side shows sums, of deltas or of several writers, in which no reset of the source shows.
+    pub fn adds_up(&mut self, side: Side) {
+        self.track(side).is_sum = true;
+    }
+
+    /// What a side counted between a moment and its newest sample; nothing if it began anew since.
+    pub(crate) fn rise_since(&self, side: Side, time_unix_ns: u64) -> f64 {
+        let track = if side == Side::Legacy { &self.legacy } else { &self.new };
+        match (track.at_or_after(time_unix_ns), track.last) {
+            (Some(from), Some(last)) if from.epoch == track.epoch => last.value - from.value,
+            _ => 0.0,
+        }
+    }
+
+    /// Takes note that a side was there before it had this series.
+    pub fn is_born_late(&mut self, side: Side) {
+        self.track(side).is_late = true;
+    }
+
+    /// Looks at the falls of one side that the other has come past: whether it fell too.
+    fn look_at_falls(&mut self, side: Side, skew_ns: u64) {
+        while let Some(fall) = self.track(side).falls.front().copied() {
+            match self.is_alone(side, fall, skew_ns) {
+                None => break,
+                Some(is_alone) => self.track(side).alone += u32::from(is_alone),
+            }
+            self.track(side).falls.pop_front();
+        }
+    }
+
+    /// Whether the other side cannot have fallen with this one: it stands higher than this side comes by then, and so
+    /// higher than anything that began anew can be.
+    fn is_alone(&mut self, side: Side, fall: Fall, skew_ns: u64) -> Option<bool> {
+        let other = self.track(side.other());
+        let is_sum = other.is_sum;
+        let low = fall.before_unix_ns.saturating_sub(skew_ns);
+        let (before, after) = match other.around(low, fall.after_unix_ns.saturating_add(skew_ns)) {
+            Around::Later => return None,
+            Around::Never => return Some(false),
+            Around::Between(before, after) => (before, after),
+        };
+        let later = self.track(side).at_or_after(after.time_unix_ns.saturating_add(skew_ns))?;
+        let goes_on = before.epoch == after.epoch && later.epoch == fall.epoch && after.value > later.value;
+        Some(!is_sum && goes_on)
+    }
+
+    /// What one side counted before the other, which was there already, got the series without saying since when it
+    /// counts: to queries, that never happened there.
+    fn look_at_birth(&mut self, side: Side, skew_ns: u64) {
+        let track = self.track(side);
+        let Some(birth) = track.birth.filter(|birth| track.is_late && !birth.has_start && birth.value > 0.0) else {
+            return;
+        };
+        let other = self.track(side.other());
+        let Some(others) = other.birth else { return };
+        // Of two that are born together, the one that is looked at later shows more at first, and that is all.
+        let before = other.at_or_before(birth.time_unix_ns.saturating_sub(skew_ns));
+        let Some(after) = other.at_or_after(birth.time_unix_ns.saturating_add(skew_ns)) else { return };
+        let has_missed = other.at_or_before(birth.time_unix_ns.saturating_sub(BIRTH_LATE_NS)).is_some();
+        let from = if others.has_start { 0.0 } else { others.value };
+        let lost = match before {
+            // Both count the same, and one shows at once what the other has shown step by step.
+            Some(before) if has_missed && (before.value..=after.value).contains(&birth.value) => birth.value - from,
+            Some(before) if has_missed => before.value - from,
+            _ if others.has_start => others.value.min(birth.value),
+            _ => 0.0,
+        };
+        if lost > 0.0 {
+            self.unborn = Some((side, lost));
         }
     }
 
     /// Forgets what no sample that is still to be compared can need.
     fn forget(&mut self, skew_ns: u64) {
-        for side in [Side::Legacy, Side::New] {
+        let horizons = [Side::Legacy, Side::New].map(|side| {
             let next = self.track(side.other()).next().map_or(u64::MAX, |sample| sample.time_unix_ns);
             let last = self.track(side.other()).last.map_or(0, |last| last.time_unix_ns);
-            self.track(side).forget_before(next.min(last).saturating_sub(skew_ns));
+            let fall = self.track(side.other()).falls.front().map_or(u64::MAX, |fall| fall.before_unix_ns);
+            next.min(last).min(fall).saturating_sub(skew_ns)
+        });
+        for side in [Side::Legacy, Side::New] {
+            // A bracket of the other side begins before the sample, and this side must be known from there on.
+            let bracket = self.track(side.other()).at_or_before(horizons[side.other() as usize]);
+            let bracket = bracket.map_or(u64::MAX, |sample| sample.time_unix_ns.saturating_sub(skew_ns));
+            self.track(side).forget_before(horizons[side as usize].min(bracket));
         }
     }
 
     fn close_old_epochs(&mut self) {
         while self.bands.len() > EPOCHS_MAX {
-            let Some((_, pair)) = self.bands.pop_first() else { break };
+            let (_, pair) = self.bands.remove(0);
             let factors = pair.band.factors();
             self.closed.growth = self.closed.growth.plus(pair.growth());
             self.closed.factors = self.closed.factors.and_then(|known| known.meet(factors?));
@@ -298,19 +347,23 @@ impl Counter {
 
     /// The factors legacy = factor * new that fit everything; none if no factor does.
     fn factors(&self) -> Option<Interval> {
-        self.bands.values().try_fold(self.closed.factors?, |known, pair| known.meet(pair.band.factors()?))
+        self.bands.iter().try_fold(self.closed.factors?, |known, (_, pair)| known.meet(pair.band.factors()?))
     }
 
     fn is_broken(&self) -> bool {
         // One factor is tried, which is far cheaper than to find all that fit.
+        if self.has_drifted {
+            return true;
+        }
         let is_closed_broken = self.closed.factors.is_none_or(|factors| !factors.contains(1.0));
         let fits = |pair: &Pair| pair.band.is_empty() || pair.band.offsets(1.0).is_some();
-        is_closed_broken || !self.bands.values().all(fits) || self.first_lost().is_some()
+        is_closed_broken || !self.bands.iter().map(|(_, pair)| pair).all(fits) || self.first_lost().is_some()
     }
 
     /// Where both sides count from the same beginning and an offset remains.
     fn first_lost(&self) -> Option<(Side, f64)> {
-        let offsets = self.bands.values().filter(|pair| pair.same_beginning).filter_map(|pair| pair.band.offsets(1.0));
+        let offsets =
+            self.bands.iter().filter(|(_, pair)| pair.same_beginning).filter_map(|(_, pair)| pair.band.offsets(1.0));
         offsets.into_iter().find_map(|offsets| match offsets {
             // The legacy side counts more: the new one has lost its first.
             Interval { low, .. } if low > 0.0 => Some((Side::New, low)),
@@ -319,9 +372,26 @@ impl Counter {
         })
     }
 
+    /// By how much the new side trails since both are compared.
+    pub(crate) fn deficit(&self) -> f64 {
+        let growth = self.growth();
+        growth.legacy - growth.new
+    }
+
+    /// What of the legacy side's count is missing on the new one, or the other way round.
+    pub(crate) fn loss(&self, demand: &Demand) -> Cause {
+        let seen = self.growth();
+        let (side, events, kept) = match seen.new <= seen.legacy {
+            true => (Side::New, seen.legacy, seen.new),
+            false => (Side::Legacy, seen.new, seen.legacy),
+        };
+        let lost = loss_interval(events, events - kept, seen.slack, demand.confidence);
+        Cause::Loss { side, ratio_low: lost.low, ratio_high: lost.high }
+    }
+
     /// What both sides have counted where they could be compared.
     fn growth(&self) -> Growth {
-        self.bands.values().fold(self.closed.growth, |sum, pair| sum.plus(pair.growth()))
+        self.bands.iter().fold(self.closed.growth, |sum, (_, pair)| sum.plus(pair.growth()))
     }
 
     /// The verdict about everything that is sealed.
@@ -331,20 +401,27 @@ impl Counter {
                 return Verdict::Inconclusive { needs: Needs::Data { from: side } };
             }
         }
+        if let Some(cause) = self.injected() {
+            return self.different(cause);
+        }
         let seen = self.growth();
         if self.bands.is_empty() && seen.new == 0.0 {
-            return Verdict::Inconclusive { needs: Needs::Overlap };
+            return match self.unborn {
+                Some(lost) => self.first_increment(lost, demand),
+                None => Verdict::Inconclusive { needs: Needs::Overlap },
+            };
         }
-        let Some(factors) = self.factors().filter(|factors| factors.contains(1.0)) else {
+        let factors = if self.has_drifted { None } else { self.factors() };
+        let Some(factors) = factors.filter(|factors| factors.contains(1.0)) else {
             return self.broken(seen, demand);
         };
-        if let Some(lost) = self.first_lost() {
+        if let Some(lost) = self.first_lost().or(self.unborn) {
             return self.first_increment(lost, demand);
         }
         // new = legacy / factor: the margin is relative to the legacy side. One event that nobody sees is always possible.
         let most = if factors.low > 0.0 { 1.0 / factors.low } else { f64::INFINITY };
         let ratios = Interval { low: 1.0 / factors.high, high: most };
-        let one_event = if self.of == Of::Events { 1.0 / seen.new.max(f64::MIN_POSITIVE) } else { 0.0 };
+        let one_event = if self.of != Of::Amounts { 1.0 / seen.new.max(f64::MIN_POSITIVE) } else { 0.0 };
         let margin_ratio = ratios.distance_max(1.0).max(one_event);
         if margin_ratio <= demand.margin_ratio {
             return Verdict::Equivalent { margin_ratio, confidence: 1.0, remark: None };
@@ -356,9 +433,6 @@ impl Counter {
 
     /// The sandwich is broken: the sides are not the same. How much they differ decides whether that matters.
     fn broken(&self, seen: Growth, demand: &Demand) -> Verdict {
-        if self.legacy.resets != self.new.resets {
-            return self.different(self.unexplained());
-        }
         let ratio = seen.new / seen.legacy.max(f64::MIN_POSITIVE);
         if let Some(cause) = exact_factor(ratio, seen.slack / seen.legacy.max(1.0)) {
             return self.different(cause);
@@ -366,19 +440,14 @@ impl Counter {
         if self.of == Of::Amounts {
             return self.other_amount(ratio - 1.0, seen.slack / seen.legacy.max(f64::MIN_POSITIVE), demand);
         }
-        let (side, events, kept) = match seen.new <= seen.legacy {
-            true => (Side::New, seen.legacy, seen.new),
-            false => (Side::Legacy, seen.new, seen.legacy),
-        };
-        let lost = loss_interval(events, events - kept, seen.slack, demand.confidence);
-        let cause = Cause::Loss { side, ratio_low: lost.low, ratio_high: lost.high };
-        match lost.high <= demand.margin_ratio {
-            true => Verdict::Equivalent {
-                margin_ratio: lost.high,
+        let cause = self.loss(demand);
+        match cause {
+            Cause::Loss { ratio_high, .. } if ratio_high <= demand.margin_ratio => Verdict::Equivalent {
+                margin_ratio: ratio_high,
                 confidence: demand.confidence,
                 remark: Some(self.finding(cause)),
             },
-            false => self.different(cause),
+            cause => self.different(cause),
         }
     }
 
@@ -404,14 +473,18 @@ impl Counter {
         }
     }
 
-    /// No factor fits: one side began anew alone, or something else is wrong.
-    fn unexplained(&self) -> Cause {
-        let (legacy, new) = (self.legacy.resets, self.new.resets);
-        match legacy.cmp(&new) {
-            std::cmp::Ordering::Less => Cause::InjectedResets { side: Side::New, resets: new - legacy },
-            std::cmp::Ordering::Greater => Cause::InjectedResets { side: Side::Legacy, resets: legacy - new },
-            std::cmp::Ordering::Equal => Cause::Diverged,
-        }
+    /// One side began anew again and again while the other went on.
+    fn injected(&self) -> Option<Cause> {
+        [(Side::New, &self.new, &self.legacy), (Side::Legacy, &self.legacy, &self.new)].into_iter().find_map(
+            |(side, track, other)| {
+                let begun = track.birth.map_or(0, |birth| birth.time_unix_ns);
+                let seen_ns = track.last.map_or(0, |last| last.time_unix_ns).saturating_sub(begun);
+                let is_often = track.alone >= ALONE_MIN && seen_ns / u64::from(track.alone) < ALONE_EVERY_NS;
+                let restates = track.restated >= RESTATED_MIN && other.resets * 10 <= track.restated && !other.is_sum;
+                let resets = if restates { track.restated } else { track.alone };
+                (is_often || restates).then_some(Cause::InjectedResets { side, resets })
+            },
+        )
     }
 
     fn different(&self, cause: Cause) -> Verdict {

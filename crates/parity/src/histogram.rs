@@ -208,7 +208,7 @@ impl Histogram {
         let shared: Vec<f64> = cumulative.iter().map(|(bound, _)| *bound).filter(is_shared).collect();
         let step = shared.len().div_ceil(BOUNDS_MAX).max(1);
         let bounds = shared.into_iter().filter(|bound| bound.is_finite()).step_by(step);
-        self.bounds = bounds.map(|bound| (bound, Counter::default())).collect();
+        self.bounds = bounds.map(|bound| (bound, Counter::of_parts())).collect();
     }
 
     /// Judges everything up to the watermark.
@@ -232,6 +232,9 @@ impl Histogram {
         if let Some(shifted) = self.shifted(demand) {
             return shifted;
         }
+        if let Some(evidence) = self.in_first_bucket() {
+            return Verdict::different(Cause::SecondsInMillisecondBuckets, evidence);
+        }
         let Verdict::Equivalent { margin_ratio, remark, .. } = count else { return count };
         let margin_ratio = match sum {
             None => margin_ratio,
@@ -250,6 +253,11 @@ impl Histogram {
         let demand = self.of_bound(demand);
         self.bounds.iter().find_map(|(bound, counter)| {
             let Verdict::Different(finding) = counter.verdict(&demand) else { return None };
+            // What is missing under a bound and altogether is a loss, which shows in the bound first.
+            let (missing, of_all) = (counter.deficit(), self.count.deficit());
+            if of_all.abs() >= 0.5 * missing.abs() && of_all * missing > 0.0 {
+                return Some(Verdict::Different(Finding { cause: self.count.loss(&demand), ..finding }));
+            }
             let evidence = format!("as many values on both sides, but up to {bound}: {}", finding.evidence);
             let cause = Cause::BucketsShifted { bound: *bound };
             Some(Verdict::Different(Finding { cause, evidence, since_unix_ns: finding.since_unix_ns }))
@@ -274,6 +282,27 @@ impl Histogram {
             true => Finding { cause: Cause::SecondsInMillisecondBuckets, ..finding },
             false => finding,
         }
+    }
+
+    /// The values are the same in the same unit, and the new side still has the bounds of a unit a thousand times smaller:
+    /// nearly all of its values lie in the first bucket.
+    fn in_first_bucket(&self) -> Option<String> {
+        let [legacy, new] = [&self.last[0], &self.last[1]].map(|last| match last.as_ref().map(|last| &last.buckets) {
+            Some(Buckets::Explicit(buckets)) => Some(buckets.iter().filter(|(bound, _)| *bound > 0.0)),
+            _ => None,
+        });
+        let (legacy, mut new) = (legacy?, new?);
+        let is_kept = |bound: f64| legacy.clone().any(|(other, _)| same(other * 1000.0, bound));
+        let kept = new.clone().filter(|(bound, _)| bound.is_finite() && is_kept(*bound)).count();
+        let (first, below) = *new.next()?;
+        let count = self.last[1].as_ref()?.count;
+        let is_flat = count >= QUANTILE_VALUES_MIN && below >= 0.95 * count;
+        (kept >= 3 && is_flat).then(|| {
+            format!(
+                "{below} of {count} values of the new side are at most {first}, its first bound; {kept} of its bounds are \
+                 a thousand times those of the legacy side"
+            )
+        })
     }
 
     /// Where no bounds are shared: quantiles, each as the bracket that its side leaves.
@@ -336,7 +365,8 @@ fn up_to(cumulative: &[(f64, f64)], bound: f64) -> f64 {
 
 /// Bounds are written in decimals and kept as doubles.
 fn same(left: f64, right: f64) -> bool {
-    left == right || (left - right).abs() <= 1e-9 * left.abs().max(right.abs())
+    let is_close = || (left - right).abs() <= 1e-9 * left.abs().max(right.abs());
+    left == right || (left.is_finite() && right.is_finite() && is_close())
 }
 
 /// Between which bounds a quantile lies.

@@ -6,6 +6,7 @@
 mod band;
 mod comparator;
 mod counter;
+mod drift;
 mod factor;
 mod failures;
 mod gauge;

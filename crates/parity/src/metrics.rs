@@ -1,8 +1,10 @@
 //! Metrics of two sides: series by their identity, each with the comparator of its kind.
 
-use std::collections::BTreeMap;
+mod report;
 
-use hashbrown::HashMap;
+use std::collections::{BTreeMap, BTreeSet};
+
+use hashbrown::{HashMap, HashSet};
 use otlp::Temporality;
 use otlp::view::{
     ExponentialHistogramPointView, HistogramPointView, KeyValueView, MetricData, MetricView, MetricsView,
@@ -16,8 +18,10 @@ use crate::gauge::{Gauge, Level};
 use crate::histogram::{Buckets, Distribution, Histogram};
 use crate::members::{Form, Members};
 use crate::names::{Collision, MetricIdentity, NameSettings, Names};
-use crate::series_sets::{Presence, SetFinding, compare_sets};
-use crate::verdict::{Cause, Demand, Finding, Needs, Reason, Side, Verdict};
+use crate::series_sets::{Presence, SetFinding};
+use crate::verdict::{Cause, Demand, Finding, Reason, Side, Verdict};
+pub(crate) use report::worst;
+use report::{Judged, Sight, metric_verdict};
 
 /// How metrics are compared.
 #[derive(Clone, Debug)]
@@ -30,6 +34,8 @@ pub struct MetricSettings {
     pub settle_ns: u64,
     /// A side that writes through an aggregation of several writers trails by up to this.
     pub interval_ns: u64,
+    /// A series that one side has not had for this long, while the other went on, has stopped.
+    pub stopped_ns: u64,
     /// So many series are compared at most.
     pub series_max: usize,
     /// Of a thousand series so many are compared: the same ones on both sides.
@@ -43,6 +49,7 @@ impl Default for MetricSettings {
             names: NameSettings::default(),
             settle_ns: 120_000_000_000,
             interval_ns: 60_000_000_000,
+            stopped_ns: 600_000_000_000,
             series_max: 100_000,
             share_permille: 1000,
         }
@@ -60,8 +67,8 @@ pub struct Identity {
 
 #[derive(Clone, Debug)]
 enum Comparing {
-    Counter(Counter),
-    Gauge(Gauge),
+    Counter(Box<Counter>),
+    Gauge(Box<Gauge>),
     Histogram(Box<Histogram>),
     Summary(Box<Summary>),
 }
@@ -81,6 +88,9 @@ struct Series {
     mixed_kinds: bool,
     /// Whether a side sends deltas.
     deltas: [bool; 2],
+    /// The writer of a gauge, and whether there was another one.
+    writers: [Option<u64>; 2],
+    has_several_writers: bool,
 }
 
 /// Compares the metrics of two sides.
@@ -90,7 +100,12 @@ pub struct Metrics {
     names: Names,
     series: HashMap<Identity, Series, foldhash::fast::RandomState>,
     left_out_points: u64,
+    first_unix_ns: [u64; 2],
     newest_unix_ns: [u64; 2],
+    /// Keys of resource attributes and of `target_info`, as labels, by side.
+    targets: [BTreeSet<String>; 2],
+    /// Resources whose keys are remembered.
+    resources: HashSet<u64, foldhash::fast::RandomState>,
 }
 
 /// One series and its verdict.
@@ -132,11 +147,12 @@ pub struct MetricsReport {
     pub left_out_points: u64,
 }
 
-/// A series, what its comparison came to, and when each side had it.
-type Judged<'a> = (&'a Identity, Verdict, [Presence; 2]);
-
-/// So many series of a metric are listed.
-const LISTED_MAX: usize = 20;
+/// So many events of one side make the silence of the other one's deltas a stop.
+const STOPPED_EVENTS_MIN: f64 = 10.0;
+/// A side that has had series for so long has missed the birth of a new one.
+const BIRTH_KNOWN_NS: u64 = 180_000_000_000;
+/// So many keys of targets are remembered.
+const TARGET_KEYS_MAX: usize = 512;
 
 /// Where a point belongs.
 struct Place<'a> {
@@ -158,6 +174,14 @@ impl Metrics {
     pub fn observe(&mut self, side: Side, metrics: MetricsView<'_>) {
         for resource in metrics.resource_metrics() {
             let of_resource = hash_of(resource.resource().attributes());
+            if self.resources.insert(of_resource ^ side as u64) {
+                for attribute in resource.resource().attributes() {
+                    self.remember_key(side, attribute.key());
+                }
+                if self.resources.len() > TARGET_KEYS_MAX {
+                    self.resources.clear();
+                }
+            }
             for scope in resource.scope_metrics() {
                 let writer = of_resource ^ xxh3_64(scope.scope().name().as_bytes()).rotate_left(1);
                 for metric in scope.metrics() {
@@ -171,7 +195,12 @@ impl Metrics {
         let data = metric.data();
         let kind = kind_of(&data);
         let identity = self.names.metric(side, metric.name(), metric.unit(), kind);
+        // Names that became one are writers of their own.
+        let writer = writer ^ xxh3_64(metric.name().as_bytes()).rotate_left(3);
         let place = Place { side, metric: &identity, kind, resource, writer };
+        if identity.name == "target_info" {
+            self.remember_target(side, &data);
+        }
         match data {
             MetricData::Gauge { points } => points.for_each(|point| self.number(&place, Form::Cumulative, &point)),
             MetricData::Sum { points, temporality, .. } => {
@@ -188,6 +217,22 @@ impl Metrics {
         }
     }
 
+    /// What `target_info` has as labels stands on no other series.
+    fn remember_target(&mut self, side: Side, data: &MetricData<'_>) {
+        let (MetricData::Gauge { points } | MetricData::Sum { points, .. }) = data else { return };
+        for attribute in (*points).flat_map(|point| point.attributes()) {
+            self.remember_key(side, attribute.key());
+        }
+    }
+
+    fn remember_key(&mut self, side: Side, key: &str) {
+        let keys = &mut self.targets[side as usize];
+        if keys.len() < TARGET_KEYS_MAX {
+            let name = crate::names::label_name(key);
+            keys.insert(name);
+        }
+    }
+
     fn number(&mut self, place: &Place<'_>, form: Form, point: &NumberPointView<'_>) {
         let Some(value) = point.value() else { return };
         let value = value.as_double() * place.metric.scale;
@@ -200,8 +245,15 @@ impl Metrics {
                 if let Some(count) = series.members[place.side as usize].add(writer, form, count) {
                     counter.observe(place.side, count);
                 }
+                if form == Form::Delta || series.members[place.side as usize].are_several() {
+                    counter.adds_up(place.side);
+                }
             }
-            Comparing::Gauge(gauge) => gauge.observe(place.side, Level { time_unix_ns, value }),
+            Comparing::Gauge(gauge) => {
+                gauge.observe(place.side, Level { time_unix_ns, value });
+                let known = series.writers[place.side as usize].get_or_insert(writer);
+                series.has_several_writers |= *known != writer;
+            }
             Comparing::Histogram(_) | Comparing::Summary(_) => {}
         }
     }
@@ -312,6 +364,16 @@ impl Metrics {
         let writer = place.writer ^ hash_of(attributes).rotate_left(2);
         let series = self.series.entry(identity).or_insert_with(|| Series::new(place.kind));
         series.mixed_kinds |= !series.comparing.suits(place.kind);
+        let first = &mut self.first_unix_ns[place.side as usize];
+        if *first == 0 || time_unix_ns < *first {
+            *first = time_unix_ns;
+        }
+        if series.presence[place.side as usize].is_new()
+            && time_unix_ns > *first + BIRTH_KNOWN_NS
+            && let Comparing::Counter(counter) = &mut series.comparing
+        {
+            counter.is_born_late(place.side);
+        }
         series.presence[place.side as usize].see(time_unix_ns);
         Some((series, writer))
     }
@@ -328,10 +390,12 @@ impl Metrics {
         let mut by_metric: BTreeMap<&str, Vec<Judged<'_>>> = BTreeMap::new();
         for (identity, series) in &mut self.series {
             series.seal(watermark_unix_ns, settings);
-            let verdict = series.verdict(settings);
-            by_metric.entry(&identity.metric).or_default().push((identity, verdict, series.presence.clone()));
+            let verdict = series.verdict(identity, settings);
+            let judged = (identity, verdict, series.presence.clone(), series.deltas);
+            by_metric.entry(&identity.metric).or_default().push(judged);
         }
-        let metric = |(name, series)| metric_verdict(name, series, &self.names, watermark_unix_ns);
+        let sight = Sight { names: &self.names, targets: &self.targets, watermark_unix_ns };
+        let metric = |(name, series)| metric_verdict(name, series, &sight);
         MetricsReport {
             metrics: by_metric.into_iter().map(metric).collect(),
             collisions: self.names.collisions(),
@@ -376,10 +440,10 @@ impl Comparing {
 impl Series {
     fn new(kind: MetricKind) -> Series {
         let comparing = match kind {
-            MetricKind::MonotonicSum => Comparing::Counter(Counter::default()),
+            MetricKind::MonotonicSum => Comparing::Counter(Box::default()),
             MetricKind::Histogram | MetricKind::ExponentialHistogram => Comparing::Histogram(Box::default()),
             MetricKind::Summary => Comparing::Summary(Box::default()),
-            MetricKind::Gauge | MetricKind::NonMonotonicSum | MetricKind::Unknown => Comparing::Gauge(Gauge::default()),
+            MetricKind::Gauge | MetricKind::NonMonotonicSum | MetricKind::Unknown => Comparing::Gauge(Box::default()),
         };
         Series {
             comparing,
@@ -387,6 +451,8 @@ impl Series {
             presence: Default::default(),
             mixed_kinds: false,
             deltas: [false; 2],
+            writers: [None; 2],
+            has_several_writers: false,
         }
     }
 
@@ -410,7 +476,7 @@ impl Series {
         }
     }
 
-    fn verdict(&self, settings: &MetricSettings) -> Verdict {
+    fn verdict(&self, identity: &Identity, settings: &MetricSettings) -> Verdict {
         if self.mixed_kinds {
             return Verdict::NotComparable { reason: Reason::DifferentKinds };
         }
@@ -421,9 +487,15 @@ impl Series {
                 return Verdict::Different(Finding { cause, evidence, since_unix_ns: None });
             }
         }
+        if let Some(stopped) = self.stopped(settings) {
+            return stopped;
+        }
         let demand = self.demand(settings);
         match &self.comparing {
             Comparing::Counter(counter) => self.named(counter.verdict(&demand)),
+            Comparing::Gauge(_) if self.has_several_writers && is_percentile(identity) => {
+                Verdict::NotComparable { reason: Reason::PercentileOfPercentiles }
+            }
             Comparing::Gauge(gauge) => gauge.verdict(&demand),
             Comparing::Histogram(histogram) => histogram.verdict(&demand),
             Comparing::Summary(_) if self.members.iter().any(Members::are_several) => {
@@ -437,7 +509,39 @@ impl Series {
     }
 }
 
+/// Whether a gauge holds a percentile that someone else made.
+fn is_percentile(identity: &Identity) -> bool {
+    let has_quantile = identity.labels.iter().any(|(name, _)| name == "quantile" || name == "percentile");
+    let ends = |part: &str| {
+        let digits = part.strip_prefix('p').or_else(|| part.strip_suffix("percentile")).or(part.strip_prefix("pct"));
+        digits.is_some_and(|digits| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()))
+    };
+    has_quantile || identity.metric.split('_').any(|part| ends(part) || part == "median")
+}
+
 impl Series {
+    /// One side had the series for a while, and has it no more while the other goes on.
+    fn stopped(&self, settings: &MetricSettings) -> Option<Verdict> {
+        [Side::Legacy, Side::New].into_iter().find_map(|side| {
+            let (own, other) = (&self.presence[side as usize], &self.presence[side.other() as usize]);
+            // Deltas are silent where nothing happens: the other side has to have counted meanwhile.
+            let is_silent = self.deltas[side as usize] && !self.has_risen_since(side, own.last_unix_ns());
+            let is_over = own.is_lasting() && own.last_unix_ns() + settings.stopped_ns < other.last_unix_ns();
+            (is_over && !is_silent).then(|| {
+                let seconds = (other.last_unix_ns() - own.last_unix_ns()) / 1_000_000_000;
+                let evidence = format!("the {} side went on for {seconds} s", side.other());
+                let since_unix_ns = Some(own.last_unix_ns());
+                Verdict::Different(Finding { cause: Cause::Stopped { side }, evidence, since_unix_ns })
+            })
+        })
+    }
+
+    /// Whether the side that goes on has counted since a moment, as far as that is known.
+    fn has_risen_since(&self, silent: Side, time_unix_ns: u64) -> bool {
+        let Comparing::Counter(counter) = &self.comparing else { return true };
+        counter.rise_since(silent.other(), time_unix_ns) >= STOPPED_EVENTS_MIN
+    }
+
     /// A loss on a side that sends deltas is one of deltas.
     fn named(&self, verdict: Verdict) -> Verdict {
         match verdict {
@@ -452,60 +556,6 @@ impl Series {
             verdict => verdict,
         }
     }
-}
-
-fn metric_verdict(name: &str, series: Vec<Judged<'_>>, names: &Names, watermark_unix_ns: u64) -> MetricVerdict {
-    let present = series.iter().map(|(identity, _, presence)| (*identity, presence));
-    let sets = compare_sets(present, watermark_unix_ns);
-    let mut counts = BTreeMap::new();
-    for (_, verdict, _) in &series {
-        *counts.entry(verdict.name()).or_default() += 1;
-    }
-    let of_sets = sets.first().map(|finding| Verdict::Different(finding.finding.clone()));
-    let verdict = worst(of_sets.into_iter().chain(series.iter().map(|(_, verdict, _)| verdict.clone())));
-    let mut listed: Vec<SeriesVerdict> = series
-        .into_iter()
-        .map(|(identity, verdict, _)| SeriesVerdict { identity: identity.clone(), verdict })
-        .collect();
-    listed.sort_by(|a, b| rank(&a.verdict).cmp(&rank(&b.verdict)).then_with(|| a.identity.cmp(&b.identity)));
-    listed.truncate(LISTED_MAX);
-    MetricVerdict {
-        name: name.to_owned(),
-        legacy_names: names.observed(Side::Legacy, name),
-        new_names: names.observed(Side::New, name),
-        verdict,
-        counts,
-        sets,
-        series: listed,
-    }
-}
-
-/// What comes first when one verdict stands for several.
-const fn rank(verdict: &Verdict) -> u8 {
-    match verdict {
-        Verdict::Different(_) => 0,
-        Verdict::Inconclusive { .. } => 1,
-        Verdict::Equivalent { .. } => 2,
-        Verdict::NotComparable { .. } => 3,
-    }
-}
-
-/// One verdict for several: a difference counts before what is open, that before equality with the widest margin; what
-/// cannot be compared counts only alone.
-pub(crate) fn worst(verdicts: impl Iterator<Item = Verdict>) -> Verdict {
-    let together = |known: Verdict, other: Verdict| match (known, other) {
-        (
-            Verdict::Equivalent { margin_ratio: one, confidence, remark },
-            Verdict::Equivalent { margin_ratio: two, confidence: other, remark: also },
-        ) => Verdict::Equivalent {
-            margin_ratio: one.max(two),
-            confidence: confidence.min(other),
-            remark: remark.or(also),
-        },
-        (known, other) if rank(&other) < rank(&known) => other,
-        (known, _) => known,
-    };
-    verdicts.reduce(together).unwrap_or(Verdict::Inconclusive { needs: Needs::Overlap })
 }
 
 const fn kind_of(data: &MetricData<'_>) -> MetricKind {

@@ -149,7 +149,7 @@ fn common_name(name: &str, unit: &str, kind: MetricKind) -> String {
     namer.name(name, unit, kind).unwrap_or_else(|_| name.to_owned())
 }
 
-fn label_name(key: &str) -> String {
+pub(crate) fn label_name(key: &str) -> String {
     let namer = LabelNamer { escaping: Escaping::Underscores, underscores: Underscores::Preserve };
     namer.name(key).map_or_else(|_| key.to_owned(), std::borrow::Cow::into_owned)
 }

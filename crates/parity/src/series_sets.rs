@@ -13,6 +13,9 @@ pub(crate) struct Presence {
     seen: u64,
 }
 
+/// A series that was there so often is no passing one.
+const LASTING_MIN: u64 = 5;
+
 impl Presence {
     pub(crate) fn see(&mut self, time_unix_ns: u64) {
         if self.seen == 0 {
@@ -22,6 +25,20 @@ impl Presence {
             self.seen += 1;
         }
         self.last_unix_ns = self.last_unix_ns.max(time_unix_ns);
+    }
+
+    /// Never seen.
+    pub(crate) fn is_new(&self) -> bool {
+        self.seen == 0
+    }
+
+    pub(crate) fn last_unix_ns(&self) -> u64 {
+        self.last_unix_ns
+    }
+
+    /// Seen more than now and then.
+    pub(crate) fn is_lasting(&self) -> bool {
+        self.seen >= LASTING_MIN
     }
 
     /// Seen in at least two intervals that are sealed: not only passing by.

@@ -134,7 +134,8 @@ impl Service {
             |side: Side| loss_interval(all as f64, self.only[side.other() as usize] as f64, 0.0, demand.confidence);
         let (of_new, of_legacy) = (interval(Side::New), interval(Side::Legacy));
         for (side, interval) in [(Side::New, of_new), (Side::Legacy, of_legacy)] {
-            if interval.low > demand.margin_ratio {
+            // Far more than nothing, and not proven to be less than the margin.
+            if interval.low > demand.margin_ratio / 2.0 && interval.high > demand.margin_ratio {
                 let cause = Cause::Loss { side, ratio_low: interval.low, ratio_high: interval.high };
                 return Verdict::Different(self.finding(cause));
             }

@@ -131,6 +131,10 @@ impl Traces {
         self.join.seal(watermark_unix_ns);
         self.shapes.seal(watermark_unix_ns);
         match self.ids() {
+            // Traces that fall apart share only some of their ids.
+            Ids::Shared if self.shapes.fragmented(&self.settings.demand).is_some() => {
+                self.shapes.verdicts(&self.settings.demand)
+            }
             Ids::Shared => self.join.verdicts(&self.settings.demand),
             Ids::Separate => self.shapes.verdicts(&self.settings.demand),
         }

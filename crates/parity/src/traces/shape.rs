@@ -56,6 +56,7 @@ pub(super) struct Shapes {
     /// Traces with a span whose parent is not among them.
     broken: [u64; 2],
     traces: [u64; 2],
+    spans: [u64; 2],
 }
 
 impl Shapes {
@@ -91,6 +92,7 @@ impl Shapes {
         let Some(open) = self.open[at].remove(&trace_id) else { return };
         let tree = Tree::of(&open.nodes);
         self.traces[at] += 1;
+        self.spans[at] += open.nodes.len() as u64;
         self.broken[at] += u64::from(tree.roots.len() != 1 || tree.is_orphaned);
         let Some(root) = tree.roots.first() else { return };
         let operation = &open.nodes[*root].operation;
@@ -120,7 +122,7 @@ impl Shapes {
 
     /// One side has many traces without a beginning, the other few: a context is lost between services, as where one
     /// speaks B3 and the other W3C.
-    fn fragmented(&self, demand: &Demand) -> Option<Verdict> {
+    pub(super) fn fragmented(&self, demand: &Demand) -> Option<Verdict> {
         let share = |side: Side| {
             let at = side as usize;
             loss_interval(self.traces[at] as f64, self.broken[at] as f64, 0.0, demand.confidence)
@@ -137,7 +139,26 @@ impl Shapes {
         if new.low > legacy.high + demand.margin_ratio {
             return Some(of(Side::New, new.low));
         }
-        (legacy.low > new.high + demand.margin_ratio).then(|| of(Side::Legacy, legacy.low))
+        let orphaned = (legacy.low > new.high + demand.margin_ratio).then(|| of(Side::Legacy, legacy.low));
+        orphaned.or_else(|| self.in_pieces(demand))
+    }
+
+    /// As many spans on both sides, in more traces on one of them: what is called begins traces of its own there.
+    fn in_pieces(&self, demand: &Demand) -> Option<Verdict> {
+        let side = if self.traces[1] > self.traces[0] { Side::New } else { Side::Legacy };
+        let (more, fewer) = (self.traces[side as usize] as f64, self.traces[side.other() as usize] as f64);
+        let [legacy, new] = self.spans.map(|spans| spans as f64);
+        let added = loss_interval(more, more - fewer, 0.0, demand.confidence);
+        // What one side has seen longer has more spans too.
+        let of_spans = (legacy - new).abs() / legacy.max(new);
+        if of_spans > added.low / 4.0 || added.low <= demand.margin_ratio.max(0.02) {
+            return None;
+        }
+        let evidence = format!(
+            "{} spans are {} traces on the legacy side, {} spans are {} traces on the new one",
+            self.spans[0], self.traces[0], self.spans[1], self.traces[1]
+        );
+        Some(Verdict::different(Cause::TracesFragmented { side, ratio: added.low }, evidence))
     }
 }
 
@@ -196,7 +217,7 @@ impl Operation {
         }
         let (side, events, kept) = if new < legacy { (Side::New, legacy, new) } else { (Side::Legacy, new, legacy) };
         let lost = loss_interval(events as f64, (events - kept) as f64, 0.0, demand.confidence);
-        if lost.low > demand.margin_ratio {
+        if lost.low > demand.margin_ratio / 2.0 && lost.high > demand.margin_ratio {
             let cause = Cause::Loss { side, ratio_low: lost.low, ratio_high: lost.high };
             return Verdict::Different(self.finding(cause));
         }

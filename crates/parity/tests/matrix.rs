@@ -1,0 +1,33 @@
+//! A small slice of the fault-injection matrix, so that what `docs/parity.md` says cannot be lost unnoticed.
+#![allow(missing_docs, dead_code)]
+
+#[path = "../examples/matrix/lab/mod.rs"]
+mod lab;
+
+use lab::rows::{Row, clean_rows, faulty_rows};
+
+#[test]
+fn no_row_without_a_difference_alarms() {
+    for row in clean_rows() {
+        for seed in 0..3 {
+            let outcome = (row.run)(seed, 4.0);
+            assert!(outcome.found_s.is_none() && outcome.named.is_none(), "{} seed {seed}: {outcome:?}", row.method);
+        }
+    }
+}
+
+/// What is found only after hours is left to the example.
+fn is_fast(row: &Row) -> bool {
+    let is_rare = row.method.starts_with("traces") && row.name.starts_with("1 %");
+    !is_rare && !row.name.starts_with("0.1 %")
+}
+
+#[test]
+fn every_row_with_a_difference_is_found_and_named() {
+    for row in faulty_rows().into_iter().filter(is_fast) {
+        let outcome = (row.run)(1, 3.0);
+        assert!(outcome.found_s.is_some(), "{} {}: {outcome:?}", row.method, row.name);
+        assert!(row.causes.contains(&outcome.cause.as_str()), "{} {}: {outcome:?}", row.method, row.name);
+        assert!(row.failure.is_none() || outcome.named == row.failure, "{} {}: {outcome:?}", row.method, row.name);
+    }
+}
