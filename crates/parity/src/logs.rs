@@ -172,7 +172,8 @@ impl Logs {
     pub fn close(&mut self, watermark_unix_ns: u64) -> Vec<StreamVerdict> {
         let (bucket_ns, demand) = (self.settings.bucket_ns, self.settings.demand);
         let close = |(name, stream): (&String, &mut Stream)| {
-            while stream.open.first_key_value().is_some_and(|(at, _)| at + bucket_ns <= watermark_unix_ns) {
+            while stream.open.first_key_value().is_some_and(|(at, _)| at.saturating_add(bucket_ns) <= watermark_unix_ns)
+            {
                 stream.seal_oldest(bucket_ns);
             }
             let [legacy_records, new_records] = stream.totals;
@@ -185,7 +186,7 @@ impl Logs {
 impl Stream {
     fn seal_oldest(&mut self, bucket_ns: u64) {
         let Some((at, [legacy, new])) = self.open.pop_first() else { return };
-        self.sealed_until = at + bucket_ns;
+        self.sealed_until = at.saturating_add(bucket_ns);
         self.totals[0] += legacy.records;
         self.totals[1] += new.records;
         let kind = if legacy == new {
@@ -358,6 +359,16 @@ mod tests {
         let level = |at, body: &str| vec![(at, body.to_owned(), "INFO")];
         let fields = ["attributes", "severity", "time"].map(str::to_owned).to_vec();
         assert_eq!(cause(check(level)), Cause::FieldsDiffer { fields });
+    }
+
+    #[test]
+    fn times_at_the_end_of_the_scale_are_judged_too() {
+        let mut logs = Logs::new(LogSettings::default());
+        let batch = batch(u64::MAX / 1_000_000_000 - 1, "late", "info");
+        logs.observe(Side::Legacy, batch.logs().unwrap());
+        logs.observe(Side::New, batch.logs().unwrap());
+        let verdicts = logs.close(u64::MAX);
+        assert!(matches!(verdicts[0].verdict, Verdict::Equivalent { .. }), "{verdicts:?}");
     }
 
     #[test]
