@@ -18,9 +18,9 @@ use legacy::opencensus::{Decoded, Malformed, Stream};
 use otlp::Signal;
 use tokio_util::sync::CancellationToken;
 use transport::grpc::{self, Code, GrpcLimits, Status, StreamCall, UnaryCall};
-use transport::server::{ConnInfo, RequestBody, ResponseBody};
+use transport::server::{RequestBody, ResponseBody};
 
-use crate::shared::grpc::GrpcSettings;
+use crate::shared::grpc::{GrpcSettings, serve};
 use crate::shared::{Intakes, grpc_status, intakes, listen};
 
 /// The registration of the receiver.
@@ -61,11 +61,7 @@ impl OpenCensusReceiver {
             without_kind: context.metrics.counter(WITHOUT_KIND, &[("receiver", &context.id)]),
             stop: stop.clone(),
         });
-        Ok(Box::pin(async move {
-            let handler = move |request: Request<RequestBody>, _: Arc<ConnInfo>| answer(Arc::clone(&service), request);
-            transport::server::serve(listener, settings.server, handler, stop).await;
-            Ok(())
-        }))
+        Ok(Box::pin(serve(listener, settings.server, service, answer, stop)))
     }
 }
 

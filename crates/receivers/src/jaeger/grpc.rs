@@ -3,12 +3,11 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use component::{Intake, StartError};
+use component::Intake;
 use http::{Request, Response};
 use legacy::jaeger;
-use tokio_util::sync::CancellationToken;
 use transport::grpc::{self, Code, GrpcLimits, Status, UnaryCall};
-use transport::server::{ConnInfo, Listener, RequestBody, ResponseBody, ServerSettings};
+use transport::server::{RequestBody, ResponseBody};
 
 use crate::shared::grpc_status;
 
@@ -20,18 +19,7 @@ pub(super) struct Service {
     pub(super) limits: GrpcLimits,
 }
 
-pub(super) async fn serve(
-    listener: Listener,
-    settings: ServerSettings,
-    service: Arc<Service>,
-    stop: CancellationToken,
-) -> Result<(), StartError> {
-    let handler = move |request: Request<RequestBody>, _: Arc<ConnInfo>| answer(Arc::clone(&service), request);
-    transport::server::serve(listener, settings, handler, stop).await;
-    Ok(())
-}
-
-async fn answer(service: Arc<Service>, request: Request<RequestBody>) -> Response<ResponseBody> {
+pub(super) async fn answer(service: Arc<Service>, request: Request<RequestBody>) -> Response<ResponseBody> {
     let path = request.uri().path();
     if path != POST_SPANS {
         return Status::unknown_method(path).into_response();

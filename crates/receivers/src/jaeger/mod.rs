@@ -17,7 +17,7 @@ use futures_util::future::try_join_all;
 use legacy::thrift::Protocol;
 use otlp::Signal;
 
-use crate::shared::grpc::GrpcSettings;
+use crate::shared::grpc::{GrpcSettings, serve as serve_grpc};
 use crate::shared::http::HttpSettings;
 use crate::shared::listen;
 use udp::UdpSettings;
@@ -68,7 +68,13 @@ impl JaegerReceiver {
         if let Some(settings) = self.grpc {
             let listener = listen(&settings.endpoint, "jaeger", "grpc")?;
             let service = grpc::Service { intake: intake(context, "grpc")?, limits: settings.limits };
-            running.push(Box::pin(grpc::serve(listener, settings.server, Arc::new(service), context.stop.token())));
+            running.push(Box::pin(serve_grpc(
+                listener,
+                settings.server,
+                Arc::new(service),
+                grpc::answer,
+                context.stop.token(),
+            )));
         }
         if let Some(settings) = self.thrift_http {
             let listener = listen(&settings.endpoint, "jaeger", "thrift_http")?;

@@ -3,12 +3,10 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use component::StartError;
 use http::{Request, Response};
 use otlp::Signal;
-use tokio_util::sync::CancellationToken;
 use transport::grpc::{self, Code, GrpcLimits, Status, UnaryCall};
-use transport::server::{ConnInfo, Listener, RequestBody, ResponseBody, ServerSettings};
+use transport::server::{RequestBody, ResponseBody};
 
 use super::batch;
 use crate::shared::{Intakes, grpc_status};
@@ -17,17 +15,6 @@ use crate::shared::{Intakes, grpc_status};
 pub(super) struct Service {
     pub(super) intakes: Intakes,
     pub(super) limits: GrpcLimits,
-}
-
-pub(super) async fn serve(
-    listener: Listener,
-    settings: ServerSettings,
-    service: Arc<Service>,
-    stop: CancellationToken,
-) -> Result<(), StartError> {
-    let handler = move |request: Request<RequestBody>, _: Arc<ConnInfo>| answer(Arc::clone(&service), request);
-    transport::server::serve(listener, settings, handler, stop).await;
-    Ok(())
 }
 
 fn signal(path: &str) -> Option<Signal> {
@@ -39,7 +26,7 @@ fn signal(path: &str) -> Option<Signal> {
     }
 }
 
-async fn answer(service: Arc<Service>, request: Request<RequestBody>) -> Response<ResponseBody> {
+pub(super) async fn answer(service: Arc<Service>, request: Request<RequestBody>) -> Response<ResponseBody> {
     let path = request.uri().path();
     let Some(signal) = signal(path) else { return Status::unknown_method(path).into_response() };
     let Some(intake) = service.intakes.get(&signal) else {

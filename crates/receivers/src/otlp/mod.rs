@@ -18,7 +18,7 @@ use otlp::{Batch, ContentEncoding, Limits, Signal};
 use transport::coding::Coding;
 use transport::server::CompressedFrame;
 
-use crate::shared::grpc::GrpcSettings;
+use crate::shared::grpc::{GrpcSettings, serve as serve_grpc};
 use crate::shared::http::HttpSettings;
 use crate::shared::{intakes, listen};
 
@@ -72,7 +72,7 @@ impl OtlpReceiver {
         if let Some(settings) = self.grpc {
             let listener = listen(&settings.endpoint, "otlp", "grpc")?;
             let service = Arc::new(grpc::Service { intakes: intakes(context, "grpc"), limits: settings.limits });
-            running.push(Box::pin(grpc::serve(listener, settings.server, service, context.stop.token())));
+            running.push(Box::pin(serve_grpc(listener, settings.server, service, grpc::answer, context.stop.token())));
         }
         if let Some((settings, paths)) = self.http {
             let listener = listen(&settings.endpoint, "otlp", "http")?;

@@ -1,12 +1,17 @@
-//! Receivers that take calls over gRPC: what their servers run on.
+//! Receivers that take calls over gRPC: what their servers run on, and how they serve.
 
-use component::BuildContext;
+use std::future::Future;
+use std::sync::Arc;
+
+use component::{BuildContext, StartError};
 use config::Section;
 use config::shapes::GrpcServer;
+use http::{Request, Response};
+use tokio_util::sync::CancellationToken;
 use transport::configured;
 use transport::endpoint::Endpoint;
 use transport::grpc::GrpcLimits;
-use transport::server::ServerSettings;
+use transport::server::{Listener, RequestBody, ResponseBody, ServerSettings};
 
 use super::local;
 
@@ -26,4 +31,21 @@ impl GrpcSettings {
         let named = shape.endpoint.as_ref().map(|named| configured::endpoint(&named.value));
         GrpcSettings { endpoint: named.unwrap_or_else(|| local(port_default)), server, limits }
     }
+}
+
+/// Serves until `stop`: `answer` gets what all calls share, and a call.
+pub(crate) async fn serve<S, F>(
+    listener: Listener,
+    server: ServerSettings,
+    service: Arc<S>,
+    answer: fn(Arc<S>, Request<RequestBody>) -> F,
+    stop: CancellationToken,
+) -> Result<(), StartError>
+where
+    S: Send + Sync + 'static,
+    F: Future<Output = Response<ResponseBody>> + Send + 'static,
+{
+    let handler = move |request: Request<RequestBody>, _| answer(Arc::clone(&service), request);
+    transport::server::serve(listener, server, handler, stop).await;
+    Ok(())
 }
