@@ -70,7 +70,7 @@ pub enum EndpointError {
     #[error("it is empty")]
     Empty,
     /// A server's address with a scheme in front of it.
-    #[error("a listening address has no scheme: remove `{0}://`")]
+    #[error("the address takes no such scheme: remove `{0}://`")]
     SchemeNotWanted(String),
     /// A URL without a scheme.
     #[error("the scheme is missing: write `http://{0}` or `https://{0}`")]

@@ -116,7 +116,7 @@ fn check_error(yaml: &str, expected: &str) {
 #[test]
 fn what_makes_no_sense_is_refused() {
     check_error("path: health", "path: expected a path that starts with `/`, found `health`");
-    check_error("endpoint: http://localhost:13133", "a listening address has no scheme");
+    check_error("endpoint: http://localhost:13133", "the address takes no such scheme");
     check_error("cors: {allowed_origins: ['*']}", "cors: not built yet");
     check_error("auth: {authenticator: basicauth}", "`basicauth` is not among the configuration's extensions");
     check_error("pathh: /", "did you mean `path`");
