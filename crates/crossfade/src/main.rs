@@ -12,7 +12,6 @@ mod parity;
 mod replay;
 mod run;
 mod signals;
-mod table;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

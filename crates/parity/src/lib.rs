@@ -4,6 +4,7 @@
 //! nothing more of it can come. The same inputs give the same verdicts: this crate does no I/O and reads no clock.
 
 mod band;
+mod charts;
 mod comparator;
 mod counter;
 mod drift;
@@ -22,6 +23,7 @@ mod traces;
 mod verdict;
 
 pub use band::{Band, Interval};
+pub use charts::{Chart, Charts};
 pub use comparator::{CollisionReport, Comparator, Part, Report, Settings, Subject};
 pub use counter::{Count, Counter, Of};
 pub use failures::{Explanation, Failure};

@@ -9,17 +9,16 @@ use anyhow::anyhow;
 use component::clock;
 use indicatif::{ProgressBar, ProgressStyle};
 use otlp::{Batch, Signal};
-use parity::{Comparator, Side};
+use parity::{Charts, Comparator, Side};
+use report::columns::number;
+use report::{Document, SideSummary};
 
-use super::charts::Charts;
 use super::prometheus::{Backend, Query, read_queries};
 use super::recording::Recording;
-use super::report::{Document, SideSummary};
 use super::settings::{Asked, nanoseconds};
 use super::window::{Window, cut, extent};
 use super::{ParityArguments, Place, ReportFormat};
 use crate::moment;
-use crate::table::number;
 
 /// Raw samples are read in slices of this length.
 const SLICE: Duration = Duration::from_secs(1800);

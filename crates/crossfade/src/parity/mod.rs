@@ -1,10 +1,8 @@
 //! `crossfade parity`: two recordings or two live backends compared, once.
 
-mod charts;
 mod compare;
 mod prometheus;
 mod recording;
-mod report;
 mod settings;
 mod window;
 

@@ -1,11 +1,4 @@
-//! What is reported, and the forms it is written in.
-
-mod html;
-mod junit;
-mod markdown;
-mod table;
-#[cfg(test)]
-mod tests;
+//! What is reported.
 
 use std::collections::BTreeMap;
 
@@ -13,43 +6,43 @@ use component::clock::Calendar;
 use parity::{Demand, Explanation, Report, Subject, Verdict};
 use serde::Serialize;
 
-use super::charts::Charts;
-
 /// The version of the JSON form. A field more is no new version; a field less or another meaning is.
 const SCHEMA: u32 = 1;
 
 /// A report with what it is about.
 #[derive(Debug, Serialize)]
-pub(super) struct Document {
+pub struct Document {
     schema: u32,
     /// Over everything.
-    pub(super) verdict: Overall,
-    legacy: SideSummary,
-    new: SideSummary,
-    margin_ratio: f64,
-    confidence: f64,
+    pub verdict: Overall,
+    pub(crate) legacy: SideSummary,
+    pub(crate) new: SideSummary,
+    pub(crate) margin_ratio: f64,
+    pub(crate) confidence: f64,
     /// What kept something from being compared.
-    notes: Vec<String>,
+    pub(crate) notes: Vec<String>,
     #[serde(flatten)]
-    report: Report,
+    pub(crate) report: Report,
     /// What is known of the failures that were found.
     failures: BTreeMap<&'static str, Explanation>,
 }
 
 /// One side.
 #[derive(Debug, Serialize)]
-pub(super) struct SideSummary {
+pub struct SideSummary {
     /// The file or the address.
-    pub(super) source: String,
+    pub source: String,
     /// Points, spans and records that were compared.
-    pub(super) items: u64,
-    pub(super) from_unix_ns: Option<u64>,
-    pub(super) to_unix_ns: Option<u64>,
+    pub items: u64,
+    /// The oldest of them.
+    pub from_unix_ns: Option<u64>,
+    /// The newest of them.
+    pub to_unix_ns: Option<u64>,
 }
 
 impl SideSummary {
     /// From when to when, in UTC.
-    fn time(&self) -> String {
+    pub(crate) fn time(&self) -> String {
         match (self.from_unix_ns, self.to_unix_ns) {
             (Some(from), Some(to)) => format!("{} to {}", shown_time(from), shown_time(to)),
             _ => "no time".to_owned(),
@@ -65,16 +58,20 @@ fn shown_time(unix_ns: u64) -> String {
 /// The verdict over everything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Overall {
+pub enum Overall {
+    /// Everything that can be compared is equal.
     Equivalent,
+    /// There is nothing that can be compared.
     NotComparable,
+    /// Something differs.
     Different,
+    /// Nothing differs, and something is open.
     Inconclusive,
 }
 
 impl Overall {
     /// What the process ends with.
-    pub(super) const fn exit_code(self) -> u8 {
+    pub const fn exit_code(self) -> u8 {
         match self {
             Overall::Equivalent | Overall::NotComparable => 0,
             Overall::Different => 1,
@@ -82,7 +79,8 @@ impl Overall {
         }
     }
 
-    const fn name(self) -> &'static str {
+    /// In words.
+    pub const fn name(self) -> &'static str {
         match self {
             Overall::Equivalent => "equivalent",
             Overall::NotComparable => "not comparable",
@@ -93,7 +91,8 @@ impl Overall {
 }
 
 impl Document {
-    pub(super) fn new(report: Report, sides: [SideSummary; 2], demand: Demand, notes: Vec<String>) -> Document {
+    /// Puts a report together with what it is about; a note tells of something that was not compared.
+    pub fn new(report: Report, sides: [SideSummary; 2], demand: Demand, notes: Vec<String>) -> Document {
         let counted = |verdict: &str| report.counts.get(verdict).copied().unwrap_or(0);
         // What was left out is not proven, whatever the rest is.
         let is_open =
@@ -112,25 +111,25 @@ impl Document {
     }
 
     /// Subjects, those that differ first, then what is open.
-    fn by_urgency(&self) -> Vec<&Subject> {
+    pub(crate) fn by_urgency(&self) -> Vec<&Subject> {
         let mut subjects: Vec<&Subject> = self.report.subjects.iter().collect();
         subjects.sort_by_key(|subject| urgency(&subject.verdict));
         subjects
     }
 
     /// Subjects that differ.
-    fn differing(&self) -> impl Iterator<Item = &Subject> {
+    pub(crate) fn differing(&self) -> impl Iterator<Item = &Subject> {
         self.report.subjects.iter().filter(|subject| matches!(subject.verdict, Verdict::Different(_)))
     }
 
     /// What differs beyond those of which the details are shown.
-    fn not_detailed(&self, detailed_max: usize) -> Option<String> {
+    pub(crate) fn not_detailed(&self, detailed_max: usize) -> Option<String> {
         let more = self.differing().count().saturating_sub(detailed_max);
         (more > 0).then(|| format!("details of {more} more that differ are in the JSON report"))
     }
 
     /// The failures that were found, and in how many subjects.
-    fn found_failures(&self) -> Vec<(Explanation, String)> {
+    pub(crate) fn found_failures(&self) -> Vec<(Explanation, String)> {
         let mut counts: BTreeMap<parity::Failure, usize> = BTreeMap::new();
         for failure in self.report.subjects.iter().filter_map(|subject| subject.failure) {
             *counts.entry(failure).or_default() += 1;
@@ -140,7 +139,7 @@ impl Document {
     }
 
     /// How many there are of each, in one line.
-    fn summary(&self) -> String {
+    pub(crate) fn summary(&self) -> String {
         let counted = |verdict: &str| self.report.counts.get(verdict).copied().unwrap_or(0);
         let left_out = match self.report.left_out {
             0 => String::new(),
@@ -157,7 +156,7 @@ impl Document {
     }
 
     /// What there is to say beside the subjects.
-    fn remarks(&self) -> Vec<String> {
+    pub(crate) fn remarks(&self) -> Vec<String> {
         let collision = |collision: &parity::CollisionReport| {
             format!("on the {} side {} all become {}", collision.side, collision.names.join(" and "), collision.name)
         };
@@ -165,7 +164,7 @@ impl Document {
     }
 }
 
-const fn urgency(verdict: &Verdict) -> u8 {
+pub(crate) const fn urgency(verdict: &Verdict) -> u8 {
     match verdict {
         Verdict::Different(_) => 0,
         Verdict::Inconclusive { .. } => 1,
@@ -175,7 +174,7 @@ const fn urgency(verdict: &Verdict) -> u8 {
 }
 
 /// A verdict as people read it.
-fn shown(verdict: &Verdict) -> &'static str {
+pub(crate) fn shown(verdict: &Verdict) -> &'static str {
     match verdict {
         Verdict::NotComparable { .. } => "not comparable",
         verdict => verdict.name(),
@@ -183,31 +182,11 @@ fn shown(verdict: &Verdict) -> &'static str {
 }
 
 /// The names that a subject has on the two sides, where they are others.
-fn other_names(subject: &Subject) -> Option<String> {
+pub(crate) fn other_names(subject: &Subject) -> Option<String> {
     let is_same = |names: &[String]| names.iter().all(|name| *name == subject.name);
     if is_same(&subject.legacy_names) && is_same(&subject.new_names) {
         return None;
     }
     let listed = |names: &[String]| if names.is_empty() { "none".to_owned() } else { names.join(", ") };
     Some(format!("legacy: {}; new: {}", listed(&subject.legacy_names), listed(&subject.new_names)))
-}
-
-pub(super) fn json(document: &Document) -> serde_json::Result<String> {
-    serde_json::to_string_pretty(document).map(|text| text + "\n")
-}
-
-pub(super) fn table(document: &Document) -> String {
-    table::write(document)
-}
-
-pub(super) fn junit(document: &Document) -> String {
-    junit::write(document)
-}
-
-pub(super) fn markdown(document: &Document) -> String {
-    markdown::write(document)
-}
-
-pub(super) fn html(document: &Document, charts: &Charts) -> String {
-    html::write(document, charts)
 }

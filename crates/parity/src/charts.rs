@@ -4,8 +4,11 @@ use std::collections::{BTreeMap, HashMap};
 
 use otlp::view::{KeyValueView, MetricData, MetricView, NumberPointView, Repeated, ResourceMetricsView};
 use otlp::{Batch, Temporality};
-use parity::{Identity, MetricIdentity, NameSettings, Names, Side};
 use prom::names::MetricKind;
+
+use crate::metrics::Identity;
+use crate::names::{MetricIdentity, NameSettings, Names};
+use crate::verdict::Side;
 
 /// So many series are remembered; what comes beyond has a verdict and no chart.
 const SERIES_MAX: usize = 5000;
@@ -16,22 +19,22 @@ const WRITERS_MAX: usize = 64;
 
 /// The series of both sides.
 #[derive(Debug, Default)]
-pub(super) struct Charts {
+pub struct Charts {
     names: Option<Names>,
     series: HashMap<Identity, Chart>,
 }
 
 /// One series on both sides.
 #[derive(Debug, Default)]
-pub(super) struct Chart {
-    pub(super) sides: [Line; 2],
+pub struct Chart {
+    sides: [Line; 2],
     /// Whether it counts, so that how fast it rises tells more than where it stands.
-    pub(super) is_count: bool,
+    pub is_count: bool,
 }
 
 impl Chart {
     /// What is to be drawn of a side: values, or of counts the rise by the second.
-    pub(super) fn drawn(&self, side: Side) -> Vec<(u64, f64)> {
+    pub fn drawn(&self, side: Side) -> Vec<(u64, f64)> {
         let points = &self.sides[side as usize].points;
         if !self.is_count {
             return points.clone();
@@ -48,9 +51,9 @@ impl Chart {
 
 /// A series on one side.
 #[derive(Debug)]
-pub(super) struct Line {
+struct Line {
     /// Times in nanoseconds since the Unix epoch, and values.
-    pub(super) points: Vec<(u64, f64)>,
+    points: Vec<(u64, f64)>,
     /// Of so many points one is kept.
     stride: u64,
     seen: u64,
@@ -96,12 +99,13 @@ struct Place<'a> {
 }
 
 impl Charts {
-    pub(super) fn of_names(settings: NameSettings) -> Charts {
+    /// Charts of what is observed, by the names that the comparison uses.
+    pub fn of_names(settings: NameSettings) -> Charts {
         Charts { names: Some(Names::new(settings)), series: HashMap::new() }
     }
 
-    #[cfg(test)]
-    pub(super) fn of_series(series: impl IntoIterator<Item = (Identity, [Vec<(u64, f64)>; 2])>) -> Charts {
+    /// Charts that are known already.
+    pub fn of_series(series: impl IntoIterator<Item = (Identity, [Vec<(u64, f64)>; 2])>) -> Charts {
         let line = |points| Line { points, ..Line::default() };
         let chart =
             |(identity, sides): (Identity, [Vec<_>; 2])| (identity, Chart { sides: sides.map(line), is_count: false });
@@ -109,11 +113,12 @@ impl Charts {
     }
 
     /// The chart of a series, by the name that the report gives it.
-    pub(super) fn by_name(&self) -> HashMap<String, &Chart> {
+    pub fn by_name(&self) -> HashMap<String, &Chart> {
         self.series.iter().map(|(identity, chart)| (identity.to_string(), chart)).collect()
     }
 
-    pub(super) fn observe(&mut self, side: Side, batch: &Batch) {
+    /// Takes in what one side carried.
+    pub fn observe(&mut self, side: Side, batch: &Batch) {
         let Some(mut names) = self.names.take() else { return };
         for resource in batch.metrics().into_iter().flat_map(|metrics| metrics.resource_metrics()) {
             for metric in resource.scope_metrics().flat_map(|scope| scope.metrics()) {

@@ -1,9 +1,12 @@
 //! Every form of one report, held to golden files; `UPDATE=1` writes them anew.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use parity::{Cause, CollisionReport, Demand, Failure, Finding, Identity, Needs, Part, Reason, Side};
+use parity::{
+    Cause, CollisionReport, Demand, Failure, Finding, Identity, Needs, Part, Reason, Report, Side, Subject, Verdict,
+};
 
 use super::*;
 
@@ -66,7 +69,7 @@ fn document(report: Report, notes: Vec<String>) -> Document {
 }
 
 fn check_golden(file: &str, text: &str) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/parity").join(file);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata").join(file);
     if std::env::var_os("UPDATE").is_some() {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, text).unwrap();

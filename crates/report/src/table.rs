@@ -4,15 +4,15 @@ use std::fmt::Write;
 
 use parity::{Percent, Subject, Verdict};
 
-use super::{Document, other_names, shown};
-use crate::table::{Table, number};
+use crate::columns::{Table, number};
+use crate::document::{Document, other_names, shown};
 
 /// So many parts of a subject that differs are shown.
 const PARTS_MAX: usize = 5;
 /// So many subjects that differ are shown with their parts.
 const DETAILED_MAX: usize = 50;
 
-pub(super) fn write(document: &Document) -> String {
+pub(crate) fn write(document: &Document) -> String {
     let mut table = Table::new(4, &["verdict", "signal", "subject", "in words"]);
     for subject in document.by_urgency() {
         let cells = [shown(&subject.verdict), subject.signal, &subject.name, &subject.sentence];

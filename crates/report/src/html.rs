@@ -4,8 +4,8 @@ use std::fmt::Write;
 
 use parity::{Part, Percent, Side, Subject, Verdict};
 
-use super::{Document, other_names, shown};
-use crate::parity::charts::{Chart, Charts};
+use crate::document::{Document, other_names, shown};
+use parity::{Chart, Charts};
 
 /// So many series are shown as charts, and of one subject.
 const CHARTS_MAX: usize = 24;
@@ -42,7 +42,7 @@ polyline{fill:none;stroke-width:1.5}
 text{font:10px sans-serif;fill:currentColor}
 ";
 
-pub(super) fn write(document: &Document, charts: &Charts) -> String {
+pub(crate) fn write(document: &Document, charts: &Charts) -> String {
     let mut out = String::new();
     let verdict = document.verdict.name();
     let _ = write!(
@@ -147,7 +147,7 @@ fn write_difference(out: &mut String, subject: &Subject) {
 fn charted(subject: &Subject) -> impl Iterator<Item = &Part> {
     let mut parts: Vec<&Part> =
         subject.parts.iter().filter(|part| !matches!(part.verdict, Verdict::Equivalent { .. })).collect();
-    parts.sort_by_key(|part| super::urgency(&part.verdict));
+    parts.sort_by_key(|part| crate::document::urgency(&part.verdict));
     // What stands for a set of series has no chart itself.
     let is_of_one = |part: &&Part| subject.counts.is_empty() || !part.name.contains(" series such as ");
     parts.into_iter().filter(is_of_one).take(CHARTS_OF_SUBJECT_MAX)

@@ -4,14 +4,14 @@ use std::fmt::Write;
 
 use parity::{Percent, Subject, Verdict};
 
-use super::{Document, other_names, shown};
+use crate::document::{Document, other_names, shown};
 
 /// So many parts of a subject that differs are shown.
 const PARTS_MAX: usize = 20;
 /// So many subjects that differ are shown with their parts.
 const DETAILED_MAX: usize = 50;
 
-pub(super) fn write(document: &Document) -> String {
+pub(crate) fn write(document: &Document) -> String {
     let mut out = format!("# Parity: {}\n\n", document.verdict.name());
     let _ = writeln!(out, "{}.\n", document.summary());
     let (margin, confidence) = (Percent(document.margin_ratio), document.confidence * 100.0);
