@@ -481,8 +481,7 @@ impl Series {
             return Verdict::NotComparable { reason: Reason::DifferentKinds };
         }
         for side in [Side::Legacy, Side::New] {
-            if self.members[side as usize].share_an_identity() {
-                let evidence = "start times go back and forth: several writers have the same attributes".to_owned();
+            if let Some(evidence) = self.shared_identity(side) {
                 let cause = Cause::DuplicateWriters { side };
                 return Verdict::Different(Finding { cause, evidence, since_unix_ns: None });
             }
@@ -520,6 +519,14 @@ fn is_percentile(identity: &Identity) -> bool {
 }
 
 impl Series {
+    /// What shows that two writers of a side share one identity, which those of the other side do not.
+    fn shared_identity(&self, side: Side) -> Option<String> {
+        match &self.comparing {
+            Comparing::Histogram(histogram) => histogram.shared_identity(side),
+            _ => self.members[side as usize].share_an_identity(&self.members[side.other() as usize]),
+        }
+    }
+
     /// One side had the series for a while, and has it no more while the other goes on.
     fn stopped(&self, settings: &MetricSettings) -> Option<Verdict> {
         [Side::Legacy, Side::New].into_iter().find_map(|side| {

@@ -81,6 +81,8 @@ pub(crate) fn compare_sets<'a>(
             }
         }
     }
+    // The same series in the same words, whatever order they come in.
+    only.iter_mut().for_each(|series| series.sort_unstable());
     let of_keys = missing_keys(&only, &keys);
     if !of_keys.is_empty() {
         return of_keys;
