@@ -458,7 +458,10 @@ impl Series {
 
     /// Where several writers add up, a side trails itself by up to an interval of theirs.
     fn demand(&self, settings: &MetricSettings) -> Demand {
-        let trails = self.members.iter().any(Members::are_several);
+        let trails = match &self.comparing {
+            Comparing::Histogram(histogram) => histogram.are_several(),
+            _ => self.members.iter().any(Members::are_several),
+        };
         let skew_ns = settings.demand.skew_ns + if trails { settings.interval_ns } else { 0 };
         Demand { skew_ns, ..settings.demand }
     }
@@ -497,8 +500,14 @@ impl Series {
             }
             Comparing::Gauge(gauge) => gauge.verdict(&demand),
             Comparing::Histogram(histogram) => histogram.verdict(&demand),
-            Comparing::Summary(_) if self.members.iter().any(Members::are_several) => {
-                Verdict::NotComparable { reason: Reason::PercentileOfPercentiles }
+            // The counts of several instances add up, and their percentiles do not.
+            Comparing::Summary(summary) if self.members.iter().any(Members::are_several) => {
+                let percentiles = Verdict::NotComparable { reason: Reason::PercentileOfPercentiles };
+                match summary.count.verdict(&demand) {
+                    count @ Verdict::Different(_) => count,
+                    count if summary.quantiles.is_empty() => count,
+                    _ => percentiles,
+                }
             }
             Comparing::Summary(summary) => {
                 let quantiles = summary.quantiles.iter().map(|(_, gauge)| gauge.verdict(&demand));

@@ -145,6 +145,49 @@ fn two_writers_that_say_no_start_are_named_too() {
 }
 
 #[test]
+fn summaries_of_several_instances_are_compared_by_their_counts() {
+    let summary = |at: u64, instance: &str, count: u64, has_quantiles: bool| {
+        let mut encoder = MetricsEncoder::new();
+        encoder.resource_metrics(|resource| {
+            resource.resource(|resource| {
+                resource.attributes().string("service.instance.id", instance);
+            });
+            resource.scope_metrics(|scope| {
+                scope.metric(|metric| {
+                    metric.name("parsed_seconds").summary(|summary| {
+                        summary.point(|point| {
+                            point.time_unix_nano(at * SECOND_NS).count(count).sum(1.0);
+                            if has_quantiles {
+                                point.quantile(|quantile| {
+                                    quantile.quantile(0.5).value(1.0);
+                                });
+                            }
+                        });
+                    });
+                });
+            });
+        });
+        encoder.finish()
+    };
+    let judged = |has_quantiles: bool, kept: u64| {
+        let mut metrics = Metrics::new(MetricSettings::default());
+        for step in 1..1440u64 {
+            for (side, phase, kept) in [(Side::Legacy, 3, 100), (Side::New, 9, kept)] {
+                for instance in ["a", "b"] {
+                    let at = 10_000 + step * 15 + phase;
+                    let batch = summary(at, instance, (at - 10_000) * 10 * kept / 100, has_quantiles);
+                    metrics.observe(side, batch.metrics().unwrap());
+                }
+            }
+        }
+        metrics.close(u64::MAX).metrics[0].verdict.name()
+    };
+    assert_eq!(judged(false, 100), "equivalent");
+    assert_eq!(judged(true, 100), "not_comparable");
+    assert_eq!([judged(false, 80), judged(true, 80)], ["different", "different"]);
+}
+
+#[test]
 fn a_share_of_the_series_is_the_same_share_on_both_sides() {
     let all = |at: u64, value: i64| {
         let names: Vec<String> = (0..200).map(|name| format!("metric_{name}_total")).collect();
