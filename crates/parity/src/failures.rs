@@ -86,7 +86,9 @@ impl Failure {
             }
             Cause::TracesFragmented { .. } => Some(Failure::MixedPropagators),
             Cause::Loss { .. } | Cause::Stopped { .. } | Cause::SeriesMissing { .. } => Some(Failure::SilentLoss),
-            Cause::Diverged
+            // The ledger names what a backend refused: nothing of it is silent.
+            Cause::NotDelivered { .. }
+            | Cause::Diverged
             | Cause::Level { .. }
             | Cause::BucketsShifted { .. }
             | Cause::Split { .. }

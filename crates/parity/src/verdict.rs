@@ -89,6 +89,17 @@ impl Verdict {
         }
     }
 
+    /// The margin that is proven now, whether or not it is the one that was asked for.
+    pub const fn margin_ratio(&self) -> Option<f64> {
+        match self {
+            Verdict::Equivalent { margin_ratio, .. }
+            | Verdict::Inconclusive {
+                needs: Needs::Events { margin_ratio, .. } | Needs::Steadiness { margin_ratio },
+            } => Some(*margin_ratio),
+            _ => None,
+        }
+    }
+
     pub(crate) fn different(cause: Cause, evidence: impl Into<String>) -> Verdict {
         Verdict::Different(Finding { cause, evidence: evidence.into(), since_unix_ns: None })
     }
@@ -139,6 +150,13 @@ pub enum Needs {
         /// How many more would do at least.
         more: u32,
     },
+    /// Items that wait for a backend.
+    Delivery {
+        /// The exporter that has to deliver them.
+        exporter: String,
+        /// How many.
+        items: u64,
+    },
     /// It moves so much that the margin is not proven.
     Steadiness {
         /// What is proven so far.
@@ -155,6 +173,7 @@ impl fmt::Display for Needs {
                 write!(f, "about {more:.0} more events; {seen:.0} prove {}", Percent(*margin_ratio))
             }
             Needs::Windows { seen, more } => write!(f, "{more} more windows beside the {seen} there are"),
+            Needs::Delivery { exporter, items } => write!(f, "{items} items that `{exporter}` still has to deliver"),
             Needs::Steadiness { margin_ratio } => {
                 write!(f, "more time; so far it proves {}", Percent(*margin_ratio))
             }
@@ -198,6 +217,17 @@ pub enum Cause {
         /// The share that is missing, between these.
         ratio_low: f64,
         /// The upper end.
+        ratio_high: f64,
+    },
+    /// A backend did not get all that was accepted for it.
+    NotDelivered {
+        /// Whose backend.
+        side: Side,
+        /// The exporter that was to deliver it.
+        exporter: String,
+        /// The share that was refused or given up.
+        ratio_low: f64,
+        /// With what still waits.
         ratio_high: f64,
     },
     /// Deltas did not arrive on one side.
@@ -327,6 +357,13 @@ impl fmt::Display for Cause {
         match self {
             Cause::Loss { side, ratio_low, ratio_high } => {
                 write!(f, "the {side} side misses {} to {}", Percent(*ratio_low), Percent(*ratio_high))
+            }
+            Cause::NotDelivered { exporter, ratio_low, ratio_high, .. } if ratio_low == ratio_high => {
+                write!(f, "`{exporter}` did not get {} of what it was to", Percent(*ratio_low))
+            }
+            Cause::NotDelivered { exporter, ratio_low, ratio_high, .. } => {
+                let (low, high) = (Percent(*ratio_low), Percent(*ratio_high));
+                write!(f, "`{exporter}` did not get {low} of what it was to, {high} with what waits")
             }
             Cause::DeltasLost { side, ratio_low, ratio_high } => {
                 write!(f, "deltas are lost on the {side} side: {} to {}", Percent(*ratio_low), Percent(*ratio_high))
