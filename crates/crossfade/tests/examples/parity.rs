@@ -1,8 +1,10 @@
 //! A migration that runs: the same events by StatsD and by OTLP become equal, and a loss is found and named where it is.
 
+use std::fs;
 use std::io::{Read, Write};
 use std::net::{TcpStream, UdpSocket};
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use component::clock;
@@ -10,7 +12,7 @@ use otlp::encode::MetricsEncoder;
 use otlp::{Batch, NumberValue, Temporality};
 use serde_json::Value;
 
-use crate::support::{Running, admin_port, free_port, post, write};
+use crate::support::{BINARY, Running, admin_port, free_port, post, write};
 
 /// What an application's OTLP exporter sends: a counter since its start.
 fn orders(start_unix_ns: u64, value: i64) -> Batch {
@@ -82,7 +84,7 @@ impl Application {
     }
 }
 
-fn configuration(directory: &Path, statsd: u16, http: u16) -> std::path::PathBuf {
+fn configuration(directory: &Path, [statsd, http, metrics]: [u16; 3]) -> std::path::PathBuf {
     let yaml = format!(
         "
 receivers:
@@ -102,14 +104,18 @@ migration:
   parity: {{margin: 20%, settle: 300ms, skew: 200ms, every: 200ms}}
 "
     );
-    write(directory, "migration.yaml", &yaml)
+    let file = write(directory, "migration.yaml", &yaml);
+    let reader = format!("{{pull: {{exporter: {{prometheus: {{host: localhost, port: {metrics}}}}}}}}}");
+    let text = fs::read_to_string(&file).unwrap().replace("{level: none}", &format!("{{readers: [{reader}]}}"));
+    fs::write(&file, text).unwrap();
+    file
 }
 
 #[test]
 fn a_running_migration_is_proven_equal_and_then_different_at_the_source() {
     let directory = tempfile::tempdir().unwrap();
-    let [statsd, http] = [free_port(), free_port()];
-    let config = configuration(directory.path(), statsd, http);
+    let [statsd, http, metrics] = [free_port(), free_port(), free_port()];
+    let config = configuration(directory.path(), [statsd, http, metrics]);
     let (process, admin) = (Running::configured(&config), admin_port(&config));
     let socket = UdpSocket::bind("localhost:0").unwrap();
     let mut application =
@@ -135,6 +141,7 @@ fn a_running_migration_is_proven_equal_and_then_different_at_the_source() {
     );
 
     check_forms(admin);
+    check_metrics(&get(metrics, "/metrics"));
     process.kill();
 }
 
@@ -150,4 +157,24 @@ fn check_forms(admin: u16) {
     let series: Value = serde_json::from_str(series.split_once("\r\n\r\n").unwrap().1).unwrap();
     assert_eq!(series[0]["of"], "per_second");
     assert!(series[0]["legacy"].as_array().unwrap().len() > 5 && series[0]["new"].as_array().unwrap().len() > 5);
+}
+
+/// The verdict stands among the own metrics, and the dashboard asks for nothing that is not there.
+fn check_metrics(metrics: &str) {
+    let verdict = "crossfade_parity_verdict{differs_at=\"source\",failure=\"silent_loss\",signal=\"metrics\",\
+                   subject=\"shop_orders_total\",verdict=\"different\"} 1";
+    assert!(metrics.contains(verdict), "{metrics}");
+    assert!(
+        metrics.contains("crossfade_parity_margin_ratio{signal=\"metrics\",subject=\"delivery by debug/new\"} 0"),
+        "{metrics}"
+    );
+    let dashboard = Command::new(BINARY).arg("dashboard").output().unwrap();
+    let dashboard = String::from_utf8(dashboard.stdout).unwrap();
+    let mut asked = 0;
+    for rest in dashboard.split("crossfade_").skip(1) {
+        let name: String = rest.chars().take_while(|c| c.is_ascii_lowercase() || *c == '_').collect();
+        assert!(metrics.contains(&format!("crossfade_{name}")), "crossfade_{name} is not there");
+        asked += 1;
+    }
+    assert!(asked > 10, "{dashboard}");
 }
