@@ -89,7 +89,7 @@ async fn compare(parity: &Parity, (tap, mut cursor): (&Tap, Cursor), ledger: Led
             _ = judging.tick() => {
                 let report;
                 (watching, report) = watching.work(Watching::close).await?;
-                let (taken, since_unix_ns) = (watching.taken.clone(), watching.since_unix_ns);
+                let (taken, since_unix_ns) = (watching.taken, watching.since_unix_ns);
                 parity.publish(report, &ledger, taken, since_unix_ns);
             }
             read = cursor.next(READ) => match read {
