@@ -111,7 +111,7 @@ impl Graph {
                 let _ = writeln!(text, "    {branch}─ {batch}{exporter}");
             }
         }
-        text
+        text + &self.migration.as_ref().map(Migration::describe).unwrap_or_default()
     }
 }
 

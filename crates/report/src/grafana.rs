@@ -14,7 +14,7 @@ pub fn dashboard() -> serde_json::Result<String> {
     for row in rows() {
         panels.push(place.row(row.title));
         for panel in row.panels {
-            panels.push(place.panel(panel));
+            panels.push(place.panel(&panel));
         }
     }
     serde_json::to_string_pretty(&json!({
@@ -92,7 +92,7 @@ impl Place {
         json!({"id": self.id, "type": "row", "title": title, "collapsed": false, "gridPos": at, "panels": []})
     }
 
-    fn panel(&mut self, panel: Panel) -> Value {
+    fn panel(&mut self, panel: &Panel) -> Value {
         let height = match panel.kind {
             Kind::Trouble | Kind::Number => 4,
             Kind::Lines | Kind::Table => 8,

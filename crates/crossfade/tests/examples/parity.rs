@@ -49,7 +49,7 @@ fn verdicts(port: u16) -> Value {
 
 fn subject(report: &Value, name: &str) -> Value {
     let subjects = report["subjects"].as_array().into_iter().flatten();
-    subjects.filter(|subject| subject["name"] == name).cloned().next().unwrap_or_default()
+    subjects.filter(|subject| subject["name"] == name).next().cloned().unwrap_or_default()
 }
 
 /// Events by two ways.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use config::{ComponentId, Diagnostic, Secret, Section, Spanned};
 use otlp::Signal;
-use parity::{Demand, LogSettings, MetricSettings, NameSettings, Rule, Settings, Side, TraceSettings};
+use parity::{Demand, Depth, LogSettings, MetricSettings, NameSettings, Rule, Settings, Side, TraceSettings};
 
 use crate::service::PipelineSettings;
 
@@ -164,6 +164,25 @@ impl Migration {
         self.sides.iter().all(|side| !side.receivers.is_empty())
     }
 
+    /// Depths at which both sides can be compared.
+    pub(crate) fn depths(&self) -> Vec<Depth> {
+        let both = |has: fn(&SideSettings) -> bool| self.sides.iter().all(has);
+        let depths = [
+            (Depth::Source, self.compares_sources()),
+            (Depth::Delivery, both(|side| !side.exporters.is_empty())),
+            (Depth::Answer, self.answers.is_some()),
+        ];
+        depths.into_iter().filter(|(_, is_there)| *is_there).map(|(depth, _)| depth).collect()
+    }
+
+    /// The sides and what is compared, as text.
+    pub(crate) fn describe(&self) -> String {
+        let name = self.name.as_deref().unwrap_or("without a name");
+        let [legacy, new] = &self.sides;
+        let depths: Vec<&str> = self.depths().into_iter().map(Depth::name).collect();
+        format!("migration {name}\n  legacy    {legacy}\n  new       {new}\n  compares  {}\n", depths.join(", "))
+    }
+
     /// What the pipelines do not have, and what stands on both sides.
     pub(crate) fn check(&self, pipelines: &[PipelineSettings]) -> Vec<Diagnostic> {
         let mut wrong = Vec::new();
@@ -188,6 +207,11 @@ impl Migration {
                     wrong.push(Diagnostic::error(path.clone(), message).at(&id.position));
                 }
             }
+        }
+        if wrong.is_empty() && self.depths().is_empty() {
+            let path = config::Path::root().key("migration");
+            let message = "compares nothing: `legacy` and `new` both need receivers, exporters, or a query";
+            wrong.push(Diagnostic::warning(path, message));
         }
         wrong
     }
