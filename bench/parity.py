@@ -94,7 +94,7 @@ class Bench(Lab):
             "points": points,
             "cpu_us_per_point": cpu / points * 1e6,
             "busy_us_per_point": busy / points * 1e6,
-            "memory_bytes": meter.memory_bytes(self.process.popen.pid)["rss"],
+            "memory_bytes": meter.memory_bytes(self.process.popen.pid)["now"],
             "missed_items": self.sum_of("crossfade_parity_missed_items"),
             "verdicts": self.verdicts(),
         }
