@@ -40,7 +40,7 @@ pub(crate) fn answer(parity: &Parity, form: &str) -> Response<ResponseBody> {
             Ok(text) => ("application/json", text),
             Err(error) => return text_response(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
         },
-        "table" => ("text/plain; charset=utf-8", report::table(&document)),
+        "table" => ("text/plain; charset=utf-8", report::table(&document, None)),
         "junit" => ("application/xml", report::junit(&document)),
         "markdown" => ("text/markdown; charset=utf-8", report::markdown(&document)),
         "html" => ("text/html; charset=utf-8", report::html(&document, &parity.charts())),

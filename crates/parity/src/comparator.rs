@@ -164,7 +164,10 @@ impl Verdict {
                     false => format!(" at {:.0} %", confidence * 100.0),
                 };
                 let remark = remark.as_ref().map_or(String::new(), |remark| format!("; {}", remark.cause));
-                format!("equal within {}{sure}{remark}", Percent(*margin_ratio))
+                match *margin_ratio {
+                    0.0 => format!("exactly equal{remark}"),
+                    margin => format!("equal within {}{sure}{remark}", Percent(margin)),
+                }
             }
             Verdict::Different(finding) => finding.sentence(),
             Verdict::Inconclusive { needs } => format!("needs {needs}"),
@@ -257,7 +260,7 @@ mod tests {
         comparator.observe(Side::New, &batch);
         let report = comparator.finish();
         assert!(report.is_equal(), "{report:?}");
-        assert_eq!(report.subjects[0].sentence, "equal within 0.00 %");
+        assert_eq!(report.subjects[0].sentence, "exactly equal");
         let json = serde_json::to_value(&report).unwrap();
         assert_eq!(json["subjects"][0]["verdict"]["verdict"], "equivalent");
     }

@@ -272,6 +272,13 @@ pub enum Cause {
         /// Which.
         side: Side,
     },
+    /// One side has nothing for a while, in which the other goes on, and is there again.
+    Gap {
+        /// Which.
+        side: Side,
+        /// For how long.
+        seconds: u64,
+    },
     /// The levels differ.
     Level {
         /// new / legacy - 1, at least.
@@ -346,8 +353,10 @@ impl fmt::Display for Percent {
         match percent.abs() {
             size if size >= 10.0 => write!(f, "{percent:.0} %"),
             size if size >= 1.0 => write!(f, "{percent:.1} %"),
-            size if size >= 0.01 || size == 0.0 => write!(f, "{percent:.2} %"),
-            _ => write!(f, "{percent:.1e} %"),
+            0.0 => f.write_str("0 %"),
+            size if size >= 0.01 => write!(f, "{percent:.2} %"),
+            // More digits help nobody, and nothing is not what it is.
+            _ => f.write_str("0.01 %"),
         }
     }
 }
@@ -378,6 +387,9 @@ impl fmt::Display for Cause {
             }
             Cause::Diverged => f.write_str("the sides move apart"),
             Cause::Stopped { side } => write!(f, "the {side} side has stopped while the other goes on"),
+            Cause::Gap { side, seconds } => {
+                write!(f, "the {side} side has nothing for {seconds} s while the other goes on")
+            }
             Cause::Level { ratio } => write!(f, "the new side is {} off", Percent(*ratio)),
             Cause::BucketsShifted { bound } => write!(f, "values fall into other buckets from the bound {bound} on"),
             Cause::SecondsInMillisecondBuckets => f.write_str("seconds are recorded into buckets for milliseconds"),
@@ -403,7 +415,7 @@ mod tests {
     #[test]
     fn ratios_are_written_with_the_digits_that_matter() {
         let shown: Vec<String> = [0.5, 0.0123, 0.0037, 0.0, 1.5e-6].map(|ratio| Percent(ratio).to_string()).into();
-        assert_eq!(shown, ["50 %", "1.2 %", "0.37 %", "0.00 %", "1.5e-4 %"]);
+        assert_eq!(shown, ["50 %", "1.2 %", "0.37 %", "0 %", "0.01 %"]);
     }
 
     #[test]

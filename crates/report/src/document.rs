@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 
 use component::clock::Calendar;
-use parity::{Demand, Explanation, Report, Subject, Verdict};
+use parity::{Cause, Demand, Explanation, Finding, Report, Subject, Verdict};
 use serde::Serialize;
+
+use crate::columns::number;
 
 /// The version of the JSON form. A field more is no new version; a field less or another meaning is.
 const SCHEMA: u32 = 1;
@@ -56,7 +58,8 @@ impl SideSummary {
     }
 }
 
-fn shown_time(unix_ns: u64) -> String {
+/// A time in UTC, to the second.
+pub fn shown_time(unix_ns: u64) -> String {
     let Calendar { year, month, day, hour, minute, second, .. } = Calendar::from_unix_ns(unix_ns);
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
 }
@@ -142,16 +145,19 @@ impl Document {
         Document { migration, at_unix_ns: Some(at_unix_ns), ..self }
     }
 
-    /// Subjects, those that differ first, then what is open.
+    /// Subjects, those that differ first, then what is open: what has the same cause together, and the most at first.
     pub(crate) fn by_urgency(&self) -> Vec<&Subject> {
         let mut subjects: Vec<&Subject> = self.report.subjects.iter().collect();
-        subjects.sort_by_key(|subject| urgency(&subject.verdict));
+        subjects.sort_by(|a, b| {
+            let rank = |subject: &Subject| (urgency(&subject.verdict), subject.failure.is_none(), subject.failure);
+            rank(a).cmp(&rank(b)).then_with(|| share(&b.verdict).total_cmp(&share(&a.verdict)))
+        });
         subjects
     }
 
-    /// Subjects that differ.
+    /// Subjects that differ, in the same order.
     pub(crate) fn differing(&self) -> impl Iterator<Item = &Subject> {
-        self.report.subjects.iter().filter(|subject| matches!(subject.verdict, Verdict::Different(_)))
+        self.by_urgency().into_iter().filter(|subject| matches!(subject.verdict, Verdict::Different(_)))
     }
 
     /// What differs beyond those of which the details are shown.
@@ -160,30 +166,35 @@ impl Document {
         (more > 0).then(|| format!("details of {more} more that differ are in the JSON report"))
     }
 
-    /// The failures that were found, and in how many subjects.
-    pub(crate) fn found_failures(&self) -> Vec<(Explanation, String)> {
-        let mut counts: BTreeMap<parity::Failure, usize> = BTreeMap::new();
-        for failure in self.report.subjects.iter().filter_map(|subject| subject.failure) {
-            *counts.entry(failure).or_default() += 1;
+    /// The failures that were found, and in which subjects.
+    pub(crate) fn found_failures(&self) -> Vec<(Explanation, Vec<&str>)> {
+        let mut found: BTreeMap<parity::Failure, Vec<&str>> = BTreeMap::new();
+        for subject in self.by_urgency() {
+            if let Some(failure) = subject.failure {
+                found.entry(failure).or_default().push(&subject.name);
+            }
         }
-        let subjects = |count| if count == 1 { "1 subject".to_owned() } else { format!("{count} subjects") };
-        counts.into_iter().map(|(failure, count)| (failure.explain(), subjects(count))).collect()
+        found.into_iter().map(|(failure, subjects)| (failure.explain(), subjects)).collect()
+    }
+
+    /// How many subjects there are of a verdict.
+    pub(crate) fn count(&self, verdict: &str) -> u64 {
+        self.report.counts.get(verdict).copied().unwrap_or(0)
     }
 
     /// How many there are of each, in one line.
     pub(crate) fn summary(&self) -> String {
-        let counted = |verdict: &str| self.report.counts.get(verdict).copied().unwrap_or(0);
         let left_out = match self.report.left_out {
             0 => String::new(),
-            left_out => format!(", {left_out} items left out"),
+            left_out => format!(", {} items left out", number(left_out)),
         };
         format!(
             "{}: {} different, {} inconclusive, {} equivalent, {} not comparable{left_out}",
             self.verdict.name(),
-            counted("different"),
-            counted("inconclusive"),
-            counted("equivalent"),
-            counted("not_comparable"),
+            self.count("different"),
+            self.count("inconclusive"),
+            self.count("equivalent"),
+            self.count("not_comparable"),
         )
     }
 
@@ -205,6 +216,47 @@ pub(crate) const fn urgency(verdict: &Verdict) -> u8 {
     }
 }
 
+/// How much of something differs, as far as that is known; all of it where it is not there.
+fn share(verdict: &Verdict) -> f64 {
+    let Verdict::Different(finding) = verdict else { return 0.0 };
+    match &finding.cause {
+        Cause::Loss { ratio_low, .. } | Cause::DeltasLost { ratio_low, .. } => *ratio_low,
+        Cause::Level { ratio } | Cause::TracesFragmented { ratio, .. } => ratio.abs(),
+        _ => 1.0,
+    }
+}
+
+/// So many subjects of a failure are named.
+const OF_FAILURE_MAX: usize = 12;
+
+/// The names of the subjects of a failure, as far as anyone reads them.
+pub(crate) fn subjects_of(names: &[&str], written: impl Fn(&str) -> String) -> String {
+    let mut out = names.iter().take(OF_FAILURE_MAX).map(|name| written(name)).collect::<Vec<_>>().join(", ");
+    if names.len() > OF_FAILURE_MAX {
+        out.push_str(&format!(" and {} more", names.len() - OF_FAILURE_MAX));
+    }
+    out
+}
+
+/// A verdict in so many words as an overview has room for; what shows a difference stands with its details.
+pub(crate) fn headline(subject: &Subject) -> String {
+    match &subject.verdict {
+        Verdict::Different(finding) => finding.cause.to_string(),
+        _ => subject.sentence.clone(),
+    }
+}
+
+/// Whether the details of a subject say nothing that its headline does not say.
+pub(crate) fn adds_nothing(subject: &Subject) -> bool {
+    let Verdict::Different(Finding { cause: Cause::SeriesMissing { .. }, .. }) = &subject.verdict else { return false };
+    let mut differing = subject.parts.iter().filter(|part| matches!(part.verdict, Verdict::Different(_)));
+    let first = differing.next();
+    let is_itself = first.is_none_or(|part| {
+        part.name == subject.name || part.name.strip_prefix("1 series such as ").is_some_and(|one| one == subject.name)
+    });
+    is_itself && differing.next().is_none() && other_names(subject).is_none()
+}
+
 /// A verdict as people read it.
 pub(crate) fn shown(verdict: &Verdict) -> &'static str {
     match verdict {
@@ -216,7 +268,8 @@ pub(crate) fn shown(verdict: &Verdict) -> &'static str {
 /// The names that a subject has on the two sides, where they are others.
 pub(crate) fn other_names(subject: &Subject) -> Option<String> {
     let is_same = |names: &[String]| names.iter().all(|name| *name == subject.name);
-    if is_same(&subject.legacy_names) && is_same(&subject.new_names) {
+    let are_one = subject.legacy_names.len() == 1 && subject.legacy_names == subject.new_names;
+    if are_one || (is_same(&subject.legacy_names) && is_same(&subject.new_names)) {
         return None;
     }
     let listed = |names: &[String]| if names.is_empty() { "none".to_owned() } else { names.join(", ") };

@@ -14,7 +14,7 @@ mod tests;
 
 use parity::Charts;
 
-pub use document::{Document, Overall, SideSummary};
+pub use document::{Document, Overall, SideSummary, shown_time};
 
 /// For programs; `docs/parity-report.schema.json` describes it.
 ///
@@ -24,9 +24,9 @@ pub fn json(document: &Document) -> serde_json::Result<String> {
     serde_json::to_string_pretty(document).map(|text| text + "\n")
 }
 
-/// For a terminal.
-pub fn table(document: &Document) -> String {
-    table::write(document)
+/// For a terminal of so many columns; without them each line is as long as what it says.
+pub fn table(document: &Document, columns: Option<usize>) -> String {
+    table::write(document, columns)
 }
 
 /// For CI: a test case for each subject.

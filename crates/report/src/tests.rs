@@ -87,7 +87,8 @@ fn every_form_is_as_it_was_and_nothing_in_it_is_obeyed() {
     let charts = Charts::of_series([(series(), [line(0.0), line(0.02)])]);
     let page = html(&document, &charts);
     for (file, text) in [
-        ("report.txt", table(&document)),
+        ("report.txt", table(&document, None)),
+        ("report-80.txt", table(&document, Some(80))),
         ("report.md", markdown(&document)),
         ("report.xml", junit(&document)),
         ("report.json", json(&document).unwrap()),
