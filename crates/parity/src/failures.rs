@@ -86,7 +86,8 @@ impl Failure {
             }
             Cause::TracesFragmented { .. } => Some(Failure::MixedPropagators),
             Cause::Loss { .. } | Cause::Stopped { .. } | Cause::SeriesMissing { .. } => Some(Failure::SilentLoss),
-            Cause::Diverged
+            Cause::AllThere { .. }
+            | Cause::Diverged
             | Cause::Level { .. }
             | Cause::BucketsShifted { .. }
             | Cause::Split { .. }

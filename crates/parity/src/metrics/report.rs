@@ -102,7 +102,7 @@ pub(crate) fn worst(verdicts: impl Iterator<Item = Verdict>) -> Verdict {
         ) => Verdict::Equivalent {
             margin_ratio: one.max(two),
             confidence: confidence.min(other),
-            remark: remark.or(also),
+            remark: Finding::about_both(remark, also),
         },
         (known, other) if rank(&other) < rank(&known) => other,
         (known, _) => known,
