@@ -1,35 +1,75 @@
 //! What series looked like on both sides, thinned out to what a chart can show.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
+
+use hashbrown::HashMap;
 
 use otlp::view::{KeyValueView, MetricData, MetricView, NumberPointView, Repeated, ResourceMetricsView};
 use otlp::{Batch, Temporality};
 use prom::names::MetricKind;
+use serde::Serialize;
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::metrics::Identity;
 use crate::names::{MetricIdentity, NameSettings, Names};
 use crate::verdict::Side;
 
-/// So many series are remembered; what comes beyond has a verdict and no chart.
-const SERIES_MAX: usize = 5000;
-/// So many points of a series, then every second one goes.
-const POINTS_MAX: usize = 480;
+/// How much is remembered.
+#[derive(Clone, Copy, Debug)]
+struct Bounds {
+    /// So many series; what comes beyond has a verdict and no chart.
+    series_max: usize,
+    /// So many points of a series, then every second one goes.
+    points_max: usize,
+}
+
+/// For one report.
+const MANY: Bounds = Bounds { series_max: 5000, points_max: 480 };
+/// For a process that compares all the time.
+const FEW: Bounds = Bounds { series_max: 500, points_max: 240 };
+
 /// So many instances of a series are added up.
 const WRITERS_MAX: usize = 64;
 
+/// So many writers are known by a hash, those of series without a chart too, so that they are passed over quickly.
+const KNOWN_MAX: usize = 400_000;
+
 /// The series of both sides.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Charts {
     names: Option<Names>,
-    series: HashMap<Identity, Chart>,
+    bounds: Bounds,
+    charts: Vec<(Identity, Chart)>,
+    at: HashMap<Identity, u32>,
+    /// Where the points of a writer go, by a hash of all that tells it apart; none where it has no chart.
+    known: HashMap<u64, Option<u32>, foldhash::fast::RandomState>,
+}
+
+impl Default for Charts {
+    fn default() -> Self {
+        Charts { names: None, bounds: MANY, charts: Vec::new(), at: HashMap::new(), known: HashMap::default() }
+    }
 }
 
 /// One series on both sides.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Chart {
     sides: [Line; 2],
     /// Whether it counts, so that how fast it rises tells more than where it stands.
     pub is_count: bool,
+}
+
+/// What is to be drawn of a series.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Drawing {
+    /// Which series.
+    pub name: String,
+    /// `value`, or `per_second` for what counts.
+    pub of: &'static str,
+    /// Times in nanoseconds since the Unix epoch, and values.
+    pub legacy: Vec<(u64, f64)>,
+    /// The same for the new side.
+    pub new: Vec<(u64, f64)>,
 }
 
 impl Chart {
@@ -50,14 +90,14 @@ impl Chart {
 }
 
 /// A series on one side.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Line {
     /// Times in nanoseconds since the Unix epoch, and values.
     points: Vec<(u64, f64)>,
     /// Of so many points one is kept.
     stride: u64,
     seen: u64,
-    last_of_writers: BTreeMap<String, f64>,
+    last_of_writers: BTreeMap<u64, f64>,
 }
 
 impl Default for Line {
@@ -67,7 +107,7 @@ impl Default for Line {
 }
 
 impl Line {
-    fn add(&mut self, writer: String, time_unix_ns: u64, value: f64, temporality: Temporality) {
+    fn add(&mut self, writer: u64, (time_unix_ns, value, temporality): (u64, f64, Temporality), points_max: usize) {
         if !value.is_finite() {
             return;
         }
@@ -79,7 +119,7 @@ impl Line {
             self.points.push((time_unix_ns, self.last_of_writers.values().sum()));
         }
         self.seen += 1;
-        if self.points.len() > POINTS_MAX {
+        if self.points.len() > points_max {
             let mut at = 0;
             self.points.retain(|_| {
                 at += 1;
@@ -95,13 +135,20 @@ struct Place<'a> {
     side: Side,
     metric: &'a MetricIdentity,
     resource: &'a ResourceMetricsView<'a>,
+    /// A hash of the side, the resource and the metric.
+    hash: u64,
     is_count: bool,
 }
 
 impl Charts {
     /// Charts of what is observed, by the names that the comparison uses.
     pub fn of_names(settings: NameSettings) -> Charts {
-        Charts { names: Some(Names::new(settings)), series: HashMap::new() }
+        Charts { names: Some(Names::new(settings)), ..Charts::default() }
+    }
+
+    /// Fewer of them, for a process that compares all the time.
+    pub fn of_few(settings: NameSettings) -> Charts {
+        Charts { bounds: FEW, ..Charts::of_names(settings) }
     }
 
     /// Charts that are known already.
@@ -109,12 +156,24 @@ impl Charts {
         let line = |points| Line { points, ..Line::default() };
         let chart =
             |(identity, sides): (Identity, [Vec<_>; 2])| (identity, Chart { sides: sides.map(line), is_count: false });
-        Charts { names: None, series: series.into_iter().map(chart).collect() }
+        Charts { charts: series.into_iter().map(chart).collect(), ..Charts::default() }
     }
 
     /// The chart of a series, by the name that the report gives it.
     pub fn by_name(&self) -> HashMap<String, &Chart> {
-        self.series.iter().map(|(identity, chart)| (identity.to_string(), chart)).collect()
+        self.charts.iter().map(|(identity, chart)| (identity.to_string(), chart)).collect()
+    }
+
+    /// The series of a metric, by its common name.
+    pub fn drawings(&self, metric: &str) -> Vec<Drawing> {
+        let of_metric = self.charts.iter().filter(|(identity, _)| identity.metric == metric);
+        let drawing = |(identity, chart): &(Identity, Chart)| Drawing {
+            name: identity.to_string(),
+            of: if chart.is_count { "per_second" } else { "value" },
+            legacy: chart.drawn(Side::Legacy),
+            new: chart.drawn(Side::New),
+        };
+        of_metric.map(drawing).collect()
     }
 
     /// Takes in what one side carried.
@@ -141,7 +200,8 @@ impl Charts {
         };
         let identity = names.metric(side, metric.name(), metric.unit(), kind);
         let is_count = !matches!(kind, MetricKind::Gauge | MetricKind::NonMonotonicSum);
-        let place = Place { side, metric: &identity, resource, is_count };
+        let hash = xxh3_64(metric.name().as_bytes()) ^ hash_of(resource.resource().attributes()).rotate_left(1);
+        let place = Place { side, metric: &identity, resource, hash: hash ^ side as u64, is_count };
         let mut number = |point: &NumberPointView<'_>, temporality| {
             if let Some(value) = point.value() {
                 let value = value.as_double() * identity.scale;
@@ -173,10 +233,31 @@ impl Charts {
         names: &Names,
         place: &Place<'_>,
         attributes: Repeated<'_, KeyValueView<'_>>,
-        (time_unix_ns, value, temporality): (u64, f64, Temporality),
+        point: (u64, f64, Temporality),
     ) {
-        let of_resource = place.resource.resource().attributes();
-        let promoted = of_resource.filter(|attribute| names.is_resource_label(attribute.key()));
+        let writer = place.hash ^ hash_of(attributes).rotate_left(2);
+        let at = match self.known.get(&writer) {
+            Some(at) => *at,
+            None => self.find(names, place, attributes, writer),
+        };
+        if let Some((_, chart)) = at.and_then(|at| self.charts.get_mut(at as usize)) {
+            chart.sides[place.side as usize].add(writer, point, self.bounds.points_max);
+        }
+    }
+
+    /// The chart of a writer that is not known yet, if there is room for it.
+    fn find(
+        &mut self,
+        names: &Names,
+        place: &Place<'_>,
+        attributes: Repeated<'_, KeyValueView<'_>>,
+        writer: u64,
+    ) -> Option<u32> {
+        if self.known.len() >= KNOWN_MAX {
+            self.known.clear();
+        }
+        let promoted = place.resource.resource().attributes();
+        let promoted = promoted.filter(|attribute| names.is_resource_label(attribute.key()));
         let label = |attribute: KeyValueView<'_>| {
             let name = names.label(place.side, place.metric, attribute.key())?;
             Some((name, attribute.value().to_text().into_owned()))
@@ -184,17 +265,25 @@ impl Charts {
         let mut labels: Vec<(String, String)> = attributes.chain(promoted).filter_map(label).collect();
         labels.sort_unstable();
         let identity = Identity { metric: place.metric.name.clone(), labels };
-        if self.series.len() >= SERIES_MAX && !self.series.contains_key(&identity) {
-            return;
-        }
-        let text = |attribute: KeyValueView<'_>| format!("{}={}", attribute.key(), attribute.value().to_text());
-        let mut writer: Vec<String> = attributes.chain(of_resource).map(text).collect();
-        writer.sort_unstable();
-        let chart = self.series.entry(identity).or_default();
-        chart.is_count = place.is_count;
-        let line = &mut chart.sides[place.side as usize];
-        line.add(writer.join(","), time_unix_ns, value, temporality);
+        let is_full = self.charts.len() >= self.bounds.series_max;
+        let at = match self.at.get(&identity) {
+            Some(at) => Some(*at),
+            None if is_full => None,
+            None => {
+                let at = u32::try_from(self.charts.len()).ok()?;
+                self.at.insert(identity.clone(), at);
+                self.charts.push((identity, Chart { is_count: place.is_count, ..Chart::default() }));
+                Some(at)
+            }
+        };
+        self.known.insert(writer, at);
+        at
     }
+}
+
+/// The same for the same attributes in any order.
+fn hash_of(attributes: Repeated<'_, KeyValueView<'_>>) -> u64 {
+    attributes.messages().fold(0, |sum: u64, attribute| sum.wrapping_add(xxh3_64(attribute)))
 }
 
 #[cfg(test)]
@@ -205,11 +294,44 @@ mod tests {
     fn a_long_series_is_thinned_out_evenly() {
         let mut line = Line::default();
         for at in 0..10_000 {
-            line.add(String::new(), at, at as f64, Temporality::Cumulative);
+            line.add(0, (at, at as f64, Temporality::Cumulative), MANY.points_max);
         }
-        assert!(line.points.len() <= POINTS_MAX && line.points.len() > POINTS_MAX / 4);
+        assert!(line.points.len() <= MANY.points_max && line.points.len() > MANY.points_max / 4);
         let gaps: Vec<u64> = line.points.windows(2).map(|pair| pair[1].0 - pair[0].0).collect();
         assert!(gaps.iter().all(|gap| *gap == gaps[0]), "{gaps:?}");
+    }
+
+    fn gauge(name: &str, labels: usize) -> Batch {
+        let mut encoder = otlp::encode::MetricsEncoder::new();
+        encoder.resource_metrics(|resource| {
+            resource.scope_metrics(|scope| {
+                scope.metric(|metric| {
+                    metric.name(name).gauge(|gauge| {
+                        for label in 0..labels {
+                            gauge.point(|point| {
+                                point.attributes().string("label", &label.to_string());
+                                point.time_unix_nano(5).value(otlp::NumberValue::Double(1.0));
+                            });
+                        }
+                    });
+                });
+            });
+        });
+        encoder.finish()
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded_and_found_again() {
+        let mut charts = Charts::of_few(NameSettings::default());
+        for side in [Side::Legacy, Side::New, Side::Legacy] {
+            charts.observe(side, &gauge("few", 2));
+            charts.observe(side, &gauge("many", 30_000));
+        }
+        let few = charts.drawings("few");
+        assert_eq!(few.len(), 2);
+        assert_eq!((few[0].name.as_str(), few[0].legacy.len(), few[0].new.len()), ("few{label=\"0\"}", 2, 1));
+        assert_eq!(charts.drawings("many").len() + few.len(), FEW.series_max);
+        assert!(charts.known.len() <= KNOWN_MAX);
     }
 
     #[test]
@@ -225,13 +347,13 @@ mod tests {
     #[test]
     fn instances_and_deltas_add_up() {
         let mut line = Line::default();
-        for (writer, value) in [("a", 1.0), ("b", 10.0), ("a", 2.0)] {
-            line.add(writer.to_owned(), 1, value, Temporality::Cumulative);
+        for (writer, value) in [(1, 1.0), (2, 10.0), (1, 2.0)] {
+            line.add(writer, (1, value, Temporality::Cumulative), MANY.points_max);
         }
         assert_eq!(line.points.iter().map(|point| point.1).collect::<Vec<_>>(), [1.0, 11.0, 12.0]);
         let mut line = Line::default();
         for value in [1.0, 2.0] {
-            line.add(String::new(), 1, value, Temporality::Delta);
+            line.add(0, (1, value, Temporality::Delta), MANY.points_max);
         }
         assert_eq!(line.points.last(), Some(&(1, 3.0)));
     }

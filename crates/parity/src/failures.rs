@@ -88,7 +88,10 @@ impl Failure {
             Cause::Loss { .. } | Cause::Stopped { .. } | Cause::Gap { .. } | Cause::SeriesMissing { .. } => {
                 Some(Failure::SilentLoss)
             }
-            Cause::Diverged
+            // The ledger names what a backend refused: nothing of it is silent.
+            Cause::NotDelivered { .. }
+            | Cause::AllThere { .. }
+            | Cause::Diverged
             | Cause::Level { .. }
             | Cause::BucketsShifted { .. }
             | Cause::Split { .. }

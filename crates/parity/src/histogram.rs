@@ -6,7 +6,7 @@
 //! compared as brackets: each side says only between which bounds a quantile lies.
 
 use crate::counter::{Count, Counter};
-use crate::members::{Form, Turns};
+use crate::members::{Form, Pause, Turns};
 use crate::verdict::{Cause, Demand, Finding, Needs, Percent, Reason, Side, Verdict};
 
 /// So many bounds are compared; of more, they are taken evenly.
@@ -94,6 +94,7 @@ struct Writers {
     total: Option<Distribution>,
     /// Whether the only one is two.
     turns: Turns,
+    pause: Pause,
 }
 
 /// So many writers of one histogram are told apart.
@@ -130,7 +131,8 @@ impl Writers {
             }
             Some(_) => {
                 let is_reset = distribution.count < before.count;
-                self.grow(&distribution, (!is_reset).then_some(&before), &distribution)
+                let waits = self.pause.is_on(distribution.time_unix_ns);
+                self.grow(&distribution, (!is_reset).then_some(&before), &distribution).filter(|_| !waits)
             }
         }
     }
@@ -274,7 +276,9 @@ impl Histogram {
             Some(Verdict::Equivalent { margin_ratio: of_sum, .. }) => margin_ratio.max(of_sum),
             Some(undecided) => return undecided,
         };
-        match self.bounds.is_empty() {
+        // Where nothing was counted, there are no quantiles to differ.
+        let is_idle = matches!(&remark, Some(Finding { cause: Cause::AllThere { counted: 0.0 }, .. }));
+        match self.bounds.is_empty() && !is_idle {
             true => self.quantiles(margin_ratio, remark, demand),
             false => Verdict::Equivalent { margin_ratio, confidence: demand.confidence, remark },
         }

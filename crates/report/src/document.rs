@@ -15,6 +15,12 @@ const SCHEMA: u32 = 1;
 #[derive(Debug, Serialize)]
 pub struct Document {
     schema: u32,
+    /// The migration that this is about, where a running process has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    migration: Option<String>,
+    /// When the verdicts were taken, where a running process takes them again and again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    at_unix_ns: Option<u64>,
     /// Over everything.
     pub verdict: Overall,
     pub(crate) legacy: SideSummary,
@@ -82,6 +88,14 @@ impl Overall {
         }
     }
 
+    /// As JSON has it.
+    pub const fn key(self) -> &'static str {
+        match self {
+            Overall::NotComparable => "not_comparable",
+            overall => overall.name(),
+        }
+    }
+
     /// In words.
     pub const fn name(self) -> &'static str {
         match self {
@@ -110,7 +124,25 @@ impl Document {
         let failures = failures.map(|failure| (failure.name(), failure.explain())).collect();
         let [legacy, new] = sides;
         let Demand { margin_ratio, confidence, .. } = demand;
-        Document { schema: SCHEMA, verdict, legacy, new, margin_ratio, confidence, notes, report, failures }
+        Document {
+            schema: SCHEMA,
+            migration: None,
+            at_unix_ns: None,
+            verdict,
+            legacy,
+            new,
+            margin_ratio,
+            confidence,
+            notes,
+            report,
+            failures,
+        }
+    }
+
+    /// The same, as one of many that a running process makes.
+    #[must_use]
+    pub fn of_migration(self, migration: Option<String>, at_unix_ns: u64) -> Document {
+        Document { migration, at_unix_ns: Some(at_unix_ns), ..self }
     }
 
     /// Subjects, those that differ first, then what is open: what has the same cause together, and the most at first.

@@ -4,6 +4,7 @@
 
 pub mod columns;
 mod document;
+pub mod grafana;
 mod html;
 mod junit;
 mod markdown;

@@ -23,6 +23,8 @@ fn subject(signal: &'static str, name: &str, verdict: Verdict) -> Subject {
         verdict,
         parts: Vec::new(),
         counts: BTreeMap::new(),
+        depths: Vec::new(),
+        differs_at: None,
     }
 }
 
