@@ -248,13 +248,27 @@ pub(crate) fn headline(subject: &Subject) -> String {
 
 /// Whether the details of a subject say nothing that its headline does not say.
 pub(crate) fn adds_nothing(subject: &Subject) -> bool {
-    let Verdict::Different(Finding { cause: Cause::SeriesMissing { .. }, .. }) = &subject.verdict else { return false };
+    matches!(&subject.verdict, Verdict::Different(Finding { cause: Cause::SeriesMissing { .. }, .. }))
+        && repeats(subject)
+}
+
+/// Whether the parts of a subject that differ say nothing that its sentence does not say.
+pub(crate) fn repeats(subject: &Subject) -> bool {
     let mut differing = subject.parts.iter().filter(|part| matches!(part.verdict, Verdict::Different(_)));
-    let first = differing.next();
-    let is_itself = first.is_none_or(|part| {
+    let is_itself = differing.next().is_none_or(|part| {
         part.name == subject.name || part.name.strip_prefix("1 series such as ").is_some_and(|one| one == subject.name)
     });
     is_itself && differing.next().is_none() && other_names(subject).is_none()
+}
+
+/// Whether a difference is that of sets of series, of which one shows as much as many.
+pub(crate) fn is_of_sets(subject: &Subject) -> bool {
+    let Verdict::Different(finding) = &subject.verdict else { return false };
+    use Cause::{AttributeMissing, MovedToTarget, SeriesMissing, ValueRewritten};
+    matches!(
+        finding.cause,
+        SeriesMissing { .. } | AttributeMissing { .. } | MovedToTarget { .. } | ValueRewritten { .. }
+    )
 }
 
 /// A verdict as people read it.
