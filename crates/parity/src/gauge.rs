@@ -134,6 +134,12 @@ impl Gauge {
         }
     }
 
+    /// Takes back what a side showed from a moment on, as far as it is not judged yet.
+    pub(crate) fn retract(&mut self, side: Side, from_unix_ns: u64) {
+        let samples = if side == Side::Legacy { &mut self.legacy } else { &mut self.new };
+        samples.waiting.split_off(&from_unix_ns);
+    }
+
     /// Judges everything up to the watermark.
     pub fn seal(&mut self, watermark_unix_ns: u64, demand: &Demand) {
         self.legacy.seal(watermark_unix_ns);

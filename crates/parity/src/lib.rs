@@ -13,6 +13,7 @@ mod factor;
 mod failures;
 mod gauge;
 mod histogram;
+mod levels;
 mod logs;
 mod members;
 mod metrics;

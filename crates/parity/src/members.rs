@@ -53,7 +53,7 @@ pub(crate) struct Pause {
 }
 
 /// So long no writer of several is heard of only when something is down, and so long all of them are waited for then.
-const PAUSE_NS: u64 = 90_000_000_000;
+pub(crate) const PAUSE_NS: u64 = 90_000_000_000;
 
 impl Pause {
     /// Takes note of a value of some writer; whether the sum is to be waited for.

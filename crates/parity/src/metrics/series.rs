@@ -6,7 +6,8 @@ use super::{Known, MetricSettings, worst};
 use crate::counter::{Count, Counter};
 use crate::gauge::{Gauge, Level};
 use crate::histogram::Histogram;
-use crate::members::{Form, Members};
+use crate::levels::Levels;
+use crate::members::{Form, Members, PAUSE_NS};
 use crate::series_sets::Presence;
 use crate::verdict::{Cause, Demand, Finding, Needs, Reason, Side, Verdict};
 
@@ -33,9 +34,7 @@ pub(super) struct Counted {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Levelled {
     gauge: Gauge,
-    /// The writer, and whether there was another one.
-    writers: [Option<u64>; 2],
-    has_several_writers: bool,
+    writers: [Levels; 2],
 }
 
 /// A summary: its count as a counter, its quantiles only where one instance writes them.
@@ -147,9 +146,18 @@ impl Counted {
 
 impl Levelled {
     pub(super) fn observe(&mut self, side: Side, writer: u64, level: Level) {
-        self.gauge.observe(side, level);
-        let known = self.writers[side as usize].get_or_insert(writer);
-        self.has_several_writers |= *known != writer;
+        let levels = &mut self.writers[side as usize];
+        if levels.is_joined_by(writer) {
+            // One of several is not what all of them are.
+            self.gauge.retract(side, level.time_unix_ns.saturating_sub(PAUSE_NS));
+        }
+        if let Some(level) = levels.add(writer, level) {
+            self.gauge.observe(side, level);
+        }
+    }
+
+    fn are_several(&self) -> bool {
+        self.writers.iter().any(Levels::are_several)
     }
 }
 
@@ -209,7 +217,7 @@ impl Comparing {
         }
         match self {
             Comparing::Counter(counted) => named(seen, counted.counter.verdict(&counted.demand(settings))),
-            Comparing::Gauge(levelled) if levelled.has_several_writers && is_percentile(identity) => {
+            Comparing::Gauge(levelled) if levelled.are_several() && is_percentile(identity) => {
                 Verdict::NotComparable { reason: Reason::PercentileOfPercentiles }
             }
             Comparing::Gauge(levelled) => levelled.gauge.verdict(&settings.demand),

@@ -269,3 +269,45 @@ fn texts_beyond_the_bound_are_left_out_and_counted() {
     }
     assert_eq!(metrics.close(0).left_out_points, 2);
 }
+
+/// Gauges of two instances, of which each side sees one so many seconds after the other.
+fn gauges(apart_s: [u64; 2], missing: bool) -> Verdict {
+    let mut metrics = Metrics::new(MetricSettings::default());
+    let show = |at: u64, instance: &str, value: f64| {
+        let mut encoder = MetricsEncoder::new();
+        encoder.resource_metrics(|resource| {
+            resource.resource(|resource| {
+                resource.attributes().string("service.instance.id", instance);
+            });
+            resource.scope_metrics(|scope| {
+                scope.metric(|metric| {
+                    metric.name("memory_bytes").gauge(|gauge| {
+                        gauge.point(|point| {
+                            point.time_unix_nano(at * SECOND_NS).value(NumberValue::Double(value));
+                        });
+                    });
+                });
+            });
+        });
+        encoder.finish()
+    };
+    for step in 0..1440u64 {
+        for (side, phase) in [(Side::Legacy, 0), (Side::New, 2)] {
+            let at = 10_000 + step * 15 + phase;
+            metrics.observe(side, show(at, "a", 100.0).metrics().unwrap());
+            if !(missing && side == Side::New) {
+                metrics.observe(side, show(at + apart_s[side as usize], "b", 200.0).metrics().unwrap());
+            }
+        }
+    }
+    metrics.close(u64::MAX).metrics[0].verdict.clone()
+}
+
+#[test]
+fn gauges_of_several_instances_do_not_differ_by_when_each_of_them_is_seen() {
+    for apart_s in [[3, 3], [7, 7], [1, 12], [0, 5]] {
+        let verdict = gauges(apart_s, false);
+        assert!(matches!(verdict, Verdict::Equivalent { .. }), "{apart_s:?}: {verdict:?}");
+    }
+    assert_eq!(gauges([3, 3], true).name(), "different");
+}
