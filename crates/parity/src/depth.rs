@@ -311,7 +311,7 @@ mod tests {
         let words = "delivered, but differs at the answer (source is open)";
         check(report(open()), fine(), report(lost()), Some(Depth::Answer), words);
         check(None, fine(), report(lost()), Some(Depth::Answer), "delivered, but differs at the answer");
-        check(report(EQUAL), fine(), report(EQUAL), None, "equal within 0.10 %");
+        check(report(EQUAL), fine(), report(EQUAL), None, "equal within 0.1");
         check(report(EQUAL), fine(), report(open()), None, "(answer is open)");
     }
 
