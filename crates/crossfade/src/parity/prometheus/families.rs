@@ -56,11 +56,14 @@ fn belonging<'a>(name: &'a str, names: &BTreeSet<String>, types: &HashMap<String
             Some("histogram") if has(base, "_bucket") => return (base, Kind::Histogram),
             Some("summary") if suffix != "_bucket" => return (base, Kind::Summary),
             None if has(base, "_bucket") && has(base, "_count") => return (base, Kind::Histogram),
+            // Nothing else has both of these and no buckets.
+            None if suffix != "_bucket" && has(base, "_sum") && has(base, "_count") => return (base, Kind::Summary),
             _ => {}
         }
     }
     match types.get(name).map(String::as_str) {
         Some("summary") => (name, Kind::Summary),
+        None if has(name, "_sum") && has(name, "_count") && !has(name, "_bucket") => (name, Kind::Summary),
         _ => (name, kind_of_number(name, types)),
     }
 }
@@ -244,6 +247,9 @@ mod tests {
         check(&latency, &[], &[("t", Kind::Histogram, 3)]);
         check(&latency, &[("t", "histogram")], &[("t", Kind::Histogram, 3)]);
         check(&["q", "q_count", "q_sum"], &[("q", "summary")], &[("q", Kind::Summary, 3)]);
+        check(&["q", "q_count", "q_sum"], &[], &[("q", Kind::Summary, 3)]);
+        check(&["q_count", "q_sum"], &[], &[("q", Kind::Summary, 2)]);
+        check(&["q_sum"], &[], &[("q_sum", Kind::Gauge, 1)]);
         check(
             &["a_total", "b", "c_count"],
             &[],
