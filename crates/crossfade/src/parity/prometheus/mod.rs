@@ -12,7 +12,6 @@ use otlp::Batch;
 use parity::{Rule, Side};
 use url::Url;
 
-use super::Header;
 use super::window::Window;
 use client::{Client, Series};
 use families::{Family, batches, families, numbers};
@@ -46,8 +45,7 @@ struct Part<'a> {
 }
 
 impl Backend {
-    pub(super) fn new(side: Side, base: &Url, headers: &[Header]) -> anyhow::Result<Backend> {
-        let headers: HeaderMap = headers.iter().map(|Header(name, value)| (name.clone(), value.clone())).collect();
+    pub(super) fn new(side: Side, base: &Url, headers: HeaderMap) -> anyhow::Result<Backend> {
         let client = Client::new(base, headers)?;
         let (names, types, families) = Default::default();
         Ok(Backend { client, side, names, types, families, native_histograms: 0 })
@@ -191,6 +189,7 @@ fn literally(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::parity::api::answered;
 
     #[test]
     fn names_are_selected_literally() {
@@ -225,7 +224,7 @@ mod tests {
                     _ => drop(bytes.remove(at)),
                 }
             }
-            if let Ok(matrix) = client::understood::<client::Matrix>("", http::StatusCode::OK, &bytes, false) {
+            if let Ok(matrix) = client::understood::<client::Matrix>(&answered(&bytes)) {
                 understood += 1;
                 for batch in batches(&families, matrix.result) {
                     assert!(Batch::parse(batch.signal(), batch.bytes().clone(), &otlp::Limits::default()).is_ok());
