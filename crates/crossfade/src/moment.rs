@@ -25,7 +25,8 @@ fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
-fn rfc_3339(text: &str) -> Option<u64> {
+/// Reads a time such as `2026-11-26T09:30:00Z`, as nanoseconds since the Unix epoch.
+pub(crate) fn rfc_3339(text: &str) -> Option<u64> {
     let (date, rest) = text.split_once(['T', 't', ' '])?;
     let mut date = date.splitn(3, '-');
     let (year, month, day) = (number(date.next()?)?, number(date.next()?)?, number(date.next()?)?);

@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use otlp::view::{AnyValueView, KeyValueView, LogRecordView, LogsView, Repeated};
+use otlp::view::{KeyValueView, LogRecordView, LogsView, Repeated};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::thinning::loss_interval;

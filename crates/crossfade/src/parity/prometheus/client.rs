@@ -192,8 +192,8 @@ fn seconds(ms: u64) -> String {
 mod tests {
     use http::StatusCode;
 
-    use crate::parity::api::{answered, checked};
     use super::*;
+    use crate::parity::api::{answered, checked};
 
     fn check(status: u16, body: &str, expected: Result<usize, &str>) {
         let status = StatusCode::from_u16(status).unwrap();
@@ -224,5 +224,4 @@ mod tests {
         check(500, "{\"status\":\"error\",\"error\":\"the\\ndisk\"}", Err("500 Internal Server Error: the disk"));
         check(404, "", Err("404 Not Found: nothing more"));
     }
-
 }

@@ -14,6 +14,7 @@ use url::Url;
 
 use super::window::Window;
 use client::{Client, Series};
+pub(super) use client::{said_in, understood};
 use families::{Family, batches, families, numbers};
 use queries::kind_of_answer;
 pub(super) use queries::{Query, read as read_queries};
@@ -58,27 +59,6 @@ impl Backend {
         self.names = self.client.names(from, to).await.with_context(told)?.into_iter().collect();
         self.types = self.client.types().await.with_context(told)?;
         Ok(())
-    }
-
-    /// Puts the metrics together, with what the other side knows of types where this one knows nothing.
-    pub(super) fn agree(&mut self, other: Option<&Backend>, rules: &[Rule]) {
-        if let Some(other) = other {
-            let counterpart = |name: &str| {
-                let rule = rules.iter().find(|rule| match self.side {
-                    Side::Legacy => rule.legacy == name,
-                    Side::New => rule.new == name,
-                });
-                let renamed = rule.map(|rule| if self.side == Side::Legacy { &rule.new } else { &rule.legacy });
-                renamed.and_then(|name| other.types.get(name)).or_else(|| other.types.get(name)).cloned()
-            };
-            let suffixes = ["", "_total", "_bucket", "_count", "_sum"];
-            let bases = self.names.iter().flat_map(|name| suffixes.iter().filter_map(|end| name.strip_suffix(end)));
-            let unknown: BTreeSet<&str> = bases.filter(|name| !self.types.contains_key(*name)).collect();
-            let learned = unknown.into_iter().filter_map(|name| Some((name.to_owned(), counterpart(name)?)));
-            let learned: Vec<_> = learned.collect();
-            self.types.extend(learned);
-        }
-        self.families = families(&self.names, &self.types);
     }
 
     /// Reads the raw samples of all metrics, later than `from` and up to `to`.
@@ -139,6 +119,40 @@ impl Backend {
         }
         Ok(())
     }
+}
+
+/// Puts the metrics of both sides together, each with what the other one knows of types where it knows nothing itself.
+pub(super) fn agree(legacy: Option<&mut Backend>, new: Option<&mut Backend>, rules: &[Rule]) {
+    let types = |backend: &Option<&mut Backend>| backend.as_ref().map(|backend| backend.types.clone());
+    let both = [types(&legacy).unwrap_or_default(), types(&new).unwrap_or_default()];
+    for backend in [legacy, new].into_iter().flatten() {
+        let others = &both[backend.side.other() as usize];
+        learn_types(backend.side, &backend.names, &mut backend.types, others, rules);
+        backend.families = families(&backend.names, &backend.types);
+    }
+}
+
+fn learn_types(
+    side: Side,
+    names: &BTreeSet<String>,
+    types: &mut HashMap<String, String>,
+    others: &HashMap<String, String>,
+    rules: &[Rule],
+) {
+    let counterpart = |name: &str| {
+        let rule = rules.iter().find(|rule| match side {
+            Side::Legacy => rule.legacy == name,
+            Side::New => rule.new == name,
+        });
+        let renamed = rule.map(|rule| if side == Side::Legacy { &rule.new } else { &rule.legacy });
+        renamed.and_then(|name| others.get(name)).or_else(|| others.get(name)).cloned()
+    };
+    let suffixes = ["", "_total", "_bucket", "_count", "_sum"];
+    let bases = names.iter().flat_map(|name| suffixes.iter().filter_map(|end| name.strip_suffix(end)));
+    let unknown: BTreeSet<&str> = bases.filter(|name| !types.contains_key(*name)).collect();
+    let learned = unknown.into_iter().filter_map(|name| Some((name.to_owned(), counterpart(name)?)));
+    let learned: Vec<_> = learned.collect();
+    types.extend(learned);
 }
 
 impl Part<'_> {

@@ -30,6 +30,8 @@ pub(super) struct Document {
     confidence: f64,
     /// What kept something from being compared.
     notes: Vec<String>,
+    /// What nobody asked to have compared, though one side has it.
+    remarks: Vec<String>,
     #[serde(flatten)]
     report: Report,
     /// What is known of the failures that were found.
@@ -108,7 +110,13 @@ impl Document {
         let failures = failures.map(|failure| (failure.name(), failure.explain())).collect();
         let [legacy, new] = sides;
         let Demand { margin_ratio, confidence, .. } = demand;
-        Document { schema: SCHEMA, verdict, legacy, new, margin_ratio, confidence, notes, report, failures }
+        let remarks = Vec::new();
+        Document { schema: SCHEMA, verdict, legacy, new, margin_ratio, confidence, notes, remarks, report, failures }
+    }
+
+    /// With what is to be said beside the verdicts, and keeps none of them open.
+    pub(super) fn with_remarks(self, remarks: Vec<String>) -> Document {
+        Document { remarks, ..self }
     }
 
     /// Subjects, those that differ first, then what is open.
@@ -161,7 +169,7 @@ impl Document {
         let collision = |collision: &parity::CollisionReport| {
             format!("on the {} side {} all become {}", collision.side, collision.names.join(" and "), collision.name)
         };
-        self.notes.iter().cloned().chain(self.report.collisions.iter().map(collision)).collect()
+        self.notes.iter().chain(&self.remarks).cloned().chain(self.report.collisions.iter().map(collision)).collect()
     }
 }
 
