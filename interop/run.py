@@ -51,9 +51,10 @@ SCENARIOS = [
     "files",
     "loki",
     "lines",
+    "answers",
 ]
 # Scenarios of components that the Collector's build here does not have, or has no more.
-ONLY_CROSSFADE = {"statsd", "dual", "jaeger", "zipkin", "opencensus", "fluent", "syslog", "files", "loki", "lines"}
+ONLY_CROSSFADE = {"statsd", "dual", "jaeger", "zipkin", "opencensus", "fluent", "syslog", "files", "loki", "lines", "answers"}
 
 
 def main() -> int:

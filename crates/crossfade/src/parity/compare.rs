@@ -24,6 +24,8 @@ use crate::table::number;
 
 /// Raw samples are read in slices of this length.
 const SLICE: Duration = Duration::from_secs(1800);
+/// And in shorter ones where all samples of a slice are held at once.
+const SLICE_OF_CAPTURES: Duration = Duration::from_secs(300);
 /// Expressions are evaluated at so many steps at once.
 const SLICE_STEPS: u64 = 1000;
 /// A recording is read in so many slices at most.
@@ -185,7 +187,7 @@ impl<'a> Taking<'a> {
             return Ok(());
         }
         let slice_ns = match queries.is_empty() {
-            true => nanoseconds(SLICE).max((whole.to_unix_ns - whole.from_unix_ns) / SLICES_MAX),
+            true => nanoseconds(slice_of(sides)).max((whole.to_unix_ns - whole.from_unix_ns) / SLICES_MAX),
             false => steps_ns(step_ms, self.windows),
         };
         let slices = (whole.to_unix_ns - whole.from_unix_ns) / slice_ns + 1;
@@ -226,6 +228,10 @@ impl<'a> Taking<'a> {
     }
 }
 
+fn slice_of(sides: &[Sources; 2]) -> Duration {
+    if sides.iter().any(Sources::is_captured) { SLICE_OF_CAPTURES } else { SLICE }
+}
+
 /// How much time is read at once where expressions are evaluated: whole steps, and no more than fits the other signals.
 fn steps_ns(step_ms: u64, windows: &Windows) -> u64 {
     let step_ns = step_ms.saturating_mul(1_000_000).max(1);
@@ -246,6 +252,11 @@ impl Bar {
             false => ProgressBar::hidden(),
         };
         Bar(bar)
+    }
+
+    #[cfg(test)]
+    pub(super) fn hidden() -> Bar {
+        Bar(ProgressBar::hidden())
     }
 
     fn begin(&self, slices: u64) {

@@ -1,6 +1,7 @@
 //! `crossfade parity`: two recordings or two live backends compared, once.
 
 mod api;
+mod capture;
 mod charts;
 mod compare;
 mod jaeger;

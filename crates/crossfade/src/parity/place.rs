@@ -145,10 +145,15 @@ pub(super) fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue
     Ok((name, value))
 }
 
-/// The headers that a backend of a kind gets.
+/// The headers that a backend of a kind gets: those for its kind go before those for all.
 pub(super) fn headers_of(kind: Kind, headers: &[Header]) -> HeaderMap {
-    let meant = headers.iter().filter(|header| header.kind.is_none_or(|only| only == kind));
-    meant.map(|header| (header.name.clone(), header.value.clone())).collect()
+    let mut all = HeaderMap::new();
+    for meant_for in [None, Some(kind)] {
+        for header in headers.iter().filter(|header| header.kind == meant_for) {
+            all.insert(header.name.clone(), header.value.clone());
+        }
+    }
+    all
 }
 
 #[cfg(test)]
@@ -182,7 +187,7 @@ mod tests {
         let header: Header = "X-Scope-OrgID=tenant".parse().unwrap();
         assert_eq!(format!("{header:?}"), "x-scope-orgid=…");
         let only: Header = "loki:X-Scope-OrgID=logs".parse().unwrap();
-        let headers = [header, only];
+        let headers = [only, header];
         assert_eq!(headers_of(Kind::Loki, &headers)["x-scope-orgid"], "logs");
         assert_eq!(headers_of(Kind::Prometheus, &headers)["x-scope-orgid"], "tenant");
         assert!("nothing".parse::<Header>().is_err());

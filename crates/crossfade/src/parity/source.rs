@@ -9,11 +9,12 @@ use otlp::{Batch, Signal};
 use parity::{Rule, Side};
 
 use super::ParityArguments;
+use super::capture::{Captured, is_capture};
 use super::compare::Bar;
 use super::jaeger::{Jaeger, Whole};
 use super::loki::Loki;
 use super::place::{Header, Kind, Place, headers_of};
-use super::prometheus::{Backend, Query, agree};
+use super::prometheus::{Backend, Catalogue, Query, agree};
 use super::query_settings::Queried;
 use super::recording::Recording;
 use super::settings::Asked;
@@ -32,6 +33,7 @@ pub(super) struct Sources {
 /// What a side is read from.
 enum Source {
     Recording(Box<Recorded>),
+    Captured(Box<Captured>),
     Prometheus(Box<Backend>),
     Jaeger(Box<Jaeger>),
     Loki(Box<Loki>),
@@ -71,7 +73,8 @@ pub(super) fn places(arguments: &ParityArguments, asked: &Asked) -> anyhow::Resu
             true => {
                 let with = |queried: &Queried| {
                     let mut all = queried.headers.clone();
-                    all.extend(headers(queried.kind));
+                    // One name after the other: a header that is given here goes before that of the file.
+                    headers(queried.kind).iter().for_each(|(name, value)| drop(all.insert(name, value.clone())));
                     (Place::Backend(queried.kind, queried.url.clone()), all)
                 };
                 queried.iter().map(with).collect()
@@ -129,6 +132,9 @@ impl Sources {
         for (place, headers) in places {
             let headers = headers.clone();
             let source = match place {
+                Place::Recording(path) if is_capture(path)? => {
+                    Source::Captured(Box::new(Captured::open(side, path, bar)?))
+                }
                 Place::Recording(path) => Source::Recording(Box::new(Recorded::open(path, bar)?)),
                 Place::Backend(Kind::Prometheus, url) => {
                     Source::Prometheus(Box::new(Backend::new(side, url, headers)?))
@@ -159,6 +165,7 @@ impl Sources {
                 Source::Recording(one) => {
                     recorded = one.extents.get(&signal).map_or(recorded, |extent| recorded.join(*extent));
                 }
+                Source::Captured(one) if signal == Signal::Metrics => recorded = recorded.join(one.extent),
                 backend => {
                     if let Some(kind) = backend.kind().filter(|kind| kind.signal() == signal) {
                         return Has::Answers(kind);
@@ -170,7 +177,12 @@ impl Sources {
     }
 
     pub(super) fn is_recorded(&self) -> bool {
-        self.sources.iter().any(|source| matches!(source, Source::Recording(_)))
+        self.sources.iter().any(|source| source.kind().is_none())
+    }
+
+    /// Whether remote writes were captured, of which much is put together at a time.
+    pub(super) fn is_captured(&self) -> bool {
+        self.sources.iter().any(|source| matches!(source, Source::Captured(_)))
     }
 
     /// Whether expressions may be asked for.
@@ -186,44 +198,38 @@ impl Sources {
                 Source::Prometheus(backend) => backend.learn(*window).await?,
                 Source::Jaeger(jaeger) => jaeger.learn(*window).await?,
                 Source::Loki(loki) => loki.learn(*window).await?,
-                Source::Recording(_) | Source::VictoriaLogs(_) => {}
+                Source::Recording(_) | Source::Captured(_) | Source::VictoriaLogs(_) => {}
             }
         }
         Ok(())
     }
 
-    fn prometheus(&mut self) -> Option<&mut Backend> {
-        self.sources.iter_mut().find_map(|source| match source {
-            Source::Prometheus(backend) => Some(&mut **backend),
-            _ => None,
-        })
+    fn catalogues(&mut self) -> Vec<&mut Catalogue> {
+        let mut found = Vec::new();
+        for source in &mut self.sources {
+            match source {
+                Source::Prometheus(backend) => found.push(&mut backend.catalogue),
+                Source::Captured(captured) => found.push(&mut captured.catalogue),
+                _ => {}
+            }
+        }
+        found
     }
 
     /// Reads what there is of a slice of time.
     pub(super) async fn read(&mut self, slice: &Slice<'_>, observe: &mut impl FnMut(Batch)) -> anyhow::Result<()> {
         for source in &mut self.sources {
-            let Some(kind) = source.kind() else {
-                if let Source::Recording(recorded) = source {
-                    // What has no time, or one beyond all others, comes with the rest.
-                    recorded.read(if slice.is_last { u64::MAX } else { slice.time.to_unix_ns }, observe)?;
-                }
-                continue;
-            };
-            let Some(part) = slice.of(kind.signal()) else { continue };
+            let part = source.kind().and_then(|kind| slice.of(kind.signal()));
+            // What has no time, or one beyond all others, comes with the rest.
+            let until_unix_ns = if slice.is_last { u64::MAX } else { slice.time.to_unix_ns };
             match source {
-                Source::Recording(_) => {}
-                Source::Prometheus(backend) => {
-                    let (from_unix_ms, to_unix_ms) =
-                        (part.from_unix_ns / 1_000_000, part.to_unix_ns.div_ceil(1_000_000));
-                    match slice.queries {
-                        _ if to_unix_ms == from_unix_ms => {}
-                        [] => backend.read(from_unix_ms, to_unix_ms, observe).await?,
-                        queries => backend.answer(queries, (from_unix_ms, to_unix_ms, slice.step_ms), observe).await?,
+                Source::Recording(recorded) => recorded.read(until_unix_ns, observe)?,
+                Source::Captured(captured) => captured.read(until_unix_ns, observe)?,
+                backend => {
+                    if let Some(part) = part {
+                        backend.answer(part, slice, observe).await?;
                     }
                 }
-                Source::Jaeger(jaeger) => jaeger.read(part, observe).await?,
-                Source::Loki(loki) => loki.read(part, observe).await?,
-                Source::VictoriaLogs(logs) => logs.read(part, observe).await?,
             }
         }
         Ok(())
@@ -233,13 +239,10 @@ impl Sources {
     pub(super) fn notes(&self) -> Vec<String> {
         let note = |source: &Source| match source {
             Source::Recording(_) | Source::VictoriaLogs(_) => None,
-            Source::Prometheus(backend) => {
-                let natives = backend.native_histograms;
+            Source::Prometheus(_) | Source::Captured(_) => {
+                let natives = source.native_histograms();
                 (natives > 0).then(|| {
-                    format!(
-                        "{natives} samples of the {} side are native histograms, which are not read from backends yet",
-                        self.side
-                    )
+                    format!("{natives} samples of the {} side are native histograms, which are not read yet", self.side)
                 })
             }
             Source::Jaeger(jaeger) => jaeger.notes(),
@@ -252,7 +255,7 @@ impl Sources {
 /// Lets both sides know of metrics what only one of them does.
 pub(super) fn share_types(sides: &mut [Sources; 2], rules: &[Rule]) {
     let [legacy, new] = sides;
-    agree(legacy.prometheus(), new.prometheus(), rules);
+    agree([legacy.catalogues(), new.catalogues()], rules);
 }
 
 /// A slice of the time that is compared.
@@ -278,10 +281,36 @@ impl Slice<'_> {
 }
 
 impl Source {
+    /// Reads what a backend has of a span of time.
+    async fn answer(&mut self, part: Window, slice: &Slice<'_>, observe: &mut impl FnMut(Batch)) -> anyhow::Result<()> {
+        match self {
+            Source::Recording(_) | Source::Captured(_) => Ok(()),
+            Source::Jaeger(jaeger) => jaeger.read(part, observe).await,
+            Source::Loki(loki) => loki.read(part, observe).await,
+            Source::VictoriaLogs(logs) => logs.read(part, observe).await,
+            Source::Prometheus(backend) => {
+                let (from_unix_ms, to_unix_ms) = (part.from_unix_ns / 1_000_000, part.to_unix_ns.div_ceil(1_000_000));
+                match slice.queries {
+                    _ if to_unix_ms == from_unix_ms => Ok(()),
+                    [] => backend.read(from_unix_ms, to_unix_ms, observe).await,
+                    queries => backend.answer(queries, (from_unix_ms, to_unix_ms, slice.step_ms), observe).await,
+                }
+            }
+        }
+    }
+
+    fn native_histograms(&self) -> u64 {
+        match self {
+            Source::Prometheus(backend) => backend.native_histograms,
+            Source::Captured(captured) => captured.native_histograms,
+            _ => 0,
+        }
+    }
+
     /// What kind of a backend it is.
     fn kind(&self) -> Option<Kind> {
         match self {
-            Source::Recording(_) => None,
+            Source::Recording(_) | Source::Captured(_) => None,
             Source::Prometheus(_) => Some(Kind::Prometheus),
             Source::Jaeger(_) => Some(Kind::Jaeger),
             Source::Loki(_) => Some(Kind::Loki),

@@ -205,8 +205,9 @@ mod tests {
         for _ in 0..3000 {
             let mut bytes = SOUND.as_bytes().to_vec();
             for _ in 0..random.usize(..4) {
-                let at = random.usize(..bytes.len());
+                let at = random.usize(..bytes.len().max(1));
                 match random.u8(..4) {
+                    _ if bytes.is_empty() => break,
                     0 => bytes[at] = random.u8(..),
                     1 => bytes[at] = *random.choice(b"0123456789.-eN\\\",[]{}=").unwrap_or(&b'0'),
                     2 => bytes.truncate(at.max(1)),

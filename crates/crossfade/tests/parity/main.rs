@@ -4,6 +4,7 @@
 
 mod answers;
 mod backends;
+mod captures;
 mod docs;
 mod reports;
 mod scene;

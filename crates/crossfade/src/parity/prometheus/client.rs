@@ -19,20 +19,20 @@ pub(super) struct Client(Api);
 
 /// A series of an answer.
 #[derive(Debug, Deserialize)]
-pub(super) struct Series {
-    pub(super) metric: BTreeMap<String, String>,
+pub(in crate::parity) struct Series {
+    pub(in crate::parity) metric: BTreeMap<String, String>,
     #[serde(default)]
-    pub(super) values: Vec<Sample>,
+    pub(in crate::parity) values: Vec<Sample>,
     /// Native histograms.
     #[serde(default)]
-    pub(super) histograms: Vec<IgnoredAny>,
+    pub(in crate::parity) histograms: Vec<IgnoredAny>,
 }
 
 /// A value at a time.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Sample {
-    pub(super) time_unix_ms: u64,
-    pub(super) value: f64,
+pub(in crate::parity) struct Sample {
+    pub(in crate::parity) time_unix_ms: u64,
+    pub(in crate::parity) value: f64,
 }
 
 impl<'de> Deserialize<'de> for Sample {

@@ -1,21 +1,22 @@
 //! Live backends: what Prometheus, VictoriaMetrics and Mimir answer over the Prometheus HTTP API.
 
+mod catalogue;
 mod client;
 mod families;
 mod queries;
 
-use std::collections::{BTreeSet, HashMap};
-
 use anyhow::Context;
 use http::HeaderMap;
 use otlp::Batch;
-use parity::{Rule, Side};
+use parity::Side;
 use url::Url;
 
 use super::window::Window;
-use client::{Client, Series};
-pub(super) use client::{said_in, understood};
-use families::{Family, batches, families, numbers};
+pub(super) use catalogue::{Catalogue, agree};
+use client::Client;
+pub(super) use client::{Sample, Series, said_in, understood};
+use families::numbers;
+pub(super) use families::{Family, batches};
 use queries::kind_of_answer;
 pub(super) use queries::{Query, read as read_queries};
 
@@ -30,9 +31,7 @@ const PART_MS_MIN: u64 = 60_000;
 pub(super) struct Backend {
     client: Client,
     side: Side,
-    names: BTreeSet<String>,
-    types: HashMap<String, String>,
-    families: Vec<Family>,
+    pub(super) catalogue: Catalogue,
     /// Samples that are native histograms, which are not compared.
     pub(super) native_histograms: u64,
 }
@@ -48,16 +47,15 @@ struct Part<'a> {
 impl Backend {
     pub(super) fn new(side: Side, base: &Url, headers: HeaderMap) -> anyhow::Result<Backend> {
         let client = Client::new(base, headers)?;
-        let (names, types, families) = Default::default();
-        Ok(Backend { client, side, names, types, families, native_histograms: 0 })
+        Ok(Backend { client, side, catalogue: Catalogue::new(side), native_histograms: 0 })
     }
 
     /// Asks which metrics there are.
     pub(super) async fn learn(&mut self, window: Window) -> anyhow::Result<()> {
         let (from, to) = (window.from_unix_ns / 1_000_000, window.to_unix_ns / 1_000_000);
         let told = || format!("cannot read the {} side", self.side);
-        self.names = self.client.names(from, to).await.with_context(told)?.into_iter().collect();
-        self.types = self.client.types().await.with_context(told)?;
+        self.catalogue.names = self.client.names(from, to).await.with_context(told)?.into_iter().collect();
+        self.catalogue.types = self.client.types().await.with_context(told)?;
         Ok(())
     }
 
@@ -68,7 +66,7 @@ impl Backend {
         to_unix_ms: u64,
         observe: &mut impl FnMut(Batch),
     ) -> anyhow::Result<()> {
-        let packs = self.families.chunks(FAMILIES_AT_ONCE).rev();
+        let packs = self.catalogue.families.chunks(FAMILIES_AT_ONCE).rev();
         let mut parts: Vec<Part<'_>> = packs.map(|families| Part { families, from_unix_ms, to_unix_ms }).collect();
         while let Some(part) = parts.pop() {
             let selector = selector(part.families);
@@ -99,7 +97,7 @@ impl Backend {
                 match self.client.answers(expression, from, to - 1, step_ms).await {
                     Ok(answer) => {
                         self.native_histograms += natives(&answer);
-                        let kind = kind_of_answer(expression, &self.types);
+                        let kind = kind_of_answer(expression, &self.catalogue.types);
                         let series = answer.into_iter().map(|Series { mut metric, values, .. }| {
                             metric.remove("__name__");
                             (metric, values)
@@ -119,40 +117,6 @@ impl Backend {
         }
         Ok(())
     }
-}
-
-/// Puts the metrics of both sides together, each with what the other one knows of types where it knows nothing itself.
-pub(super) fn agree(legacy: Option<&mut Backend>, new: Option<&mut Backend>, rules: &[Rule]) {
-    let types = |backend: &Option<&mut Backend>| backend.as_ref().map(|backend| backend.types.clone());
-    let both = [types(&legacy).unwrap_or_default(), types(&new).unwrap_or_default()];
-    for backend in [legacy, new].into_iter().flatten() {
-        let others = &both[backend.side.other() as usize];
-        learn_types(backend.side, &backend.names, &mut backend.types, others, rules);
-        backend.families = families(&backend.names, &backend.types);
-    }
-}
-
-fn learn_types(
-    side: Side,
-    names: &BTreeSet<String>,
-    types: &mut HashMap<String, String>,
-    others: &HashMap<String, String>,
-    rules: &[Rule],
-) {
-    let counterpart = |name: &str| {
-        let rule = rules.iter().find(|rule| match side {
-            Side::Legacy => rule.legacy == name,
-            Side::New => rule.new == name,
-        });
-        let renamed = rule.map(|rule| if side == Side::Legacy { &rule.new } else { &rule.legacy });
-        renamed.and_then(|name| others.get(name)).or_else(|| others.get(name)).cloned()
-    };
-    let suffixes = ["", "_total", "_bucket", "_count", "_sum"];
-    let bases = names.iter().flat_map(|name| suffixes.iter().filter_map(|end| name.strip_suffix(end)));
-    let unknown: BTreeSet<&str> = bases.filter(|name| !types.contains_key(*name)).collect();
-    let learned = unknown.into_iter().filter_map(|name| Some((name.to_owned(), counterpart(name)?)));
-    let learned: Vec<_> = learned.collect();
-    types.extend(learned);
 }
 
 impl Part<'_> {
@@ -202,6 +166,9 @@ fn literally(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+
+    use super::families::families;
     use super::*;
     use crate::parity::api::answered;
 
