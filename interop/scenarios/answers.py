@@ -124,14 +124,15 @@ def _logs(lab: Lab, places: dict[str, str], otlp: int, ports: dict[str, int]) ->
     lab.check("every line is compared, once", lines == report["new"]["items"] == LINES, f"{lines} lines")
     _compared(lab, "a VictoriaLogs is as it is in every field", both[0], both[0], EQUAL)
     # Past the program under test, to one of the two: the same lines in other words, and more lines.
-    _push(ports["logs_otlp"], "loud", [f"ORDER {number}" for number in range(60)])
-    _push(ports["native"], "loud", [f"order {number}" for number in range(60)])
+    minute = int(time.time()) // 60 * 60
+    _push(ports["logs_otlp"], minute, [f"ORDER {number}" for number in range(60)])
+    _push(ports["native"], minute, [f"order {number}" for number in range(60)])
     time.sleep(3)
     report = _compared(lab, "lines in other words are a difference", *both, DIFFERENT, "--logs", "bodies")
     said = json.dumps([subject["verdict"] for subject in report["subjects"]])
     lab.check("and it is the body that is named", '"body"' in said, said)
     _compared(lab, "which does not count where only counts are compared", *both, EQUAL, "--logs", "counts")
-    _push(ports["native"], "loud", [f"order {number}" for number in range(60, 90)])
+    _push(ports["native"], minute, [f"order {number}" for number in range(60, 90)])
     time.sleep(3)
     report = _compared(lab, "lines that only one of them got are a difference", *both, DIFFERENT, "--logs", "counts")
     said = json.dumps([subject["verdict"] for subject in report["subjects"]])
@@ -148,12 +149,13 @@ def _capture(lab: Lab) -> None:
 global: {{scrape_interval: 1s}}
 scrape_configs:
   - job_name: synthetic
+    metrics_path: /text
     static_configs: [{{targets: ["127.0.0.1:{port}"]}}]
 remote_write:
   - url: http://127.0.0.1:{capture.port}/
     metadata_config: {{send_interval: 3s}}
 """)
-    lab.start("target", [lab.tools.python, INTEROP / "targets" / "synthetic.py", "--port", str(port)], lambda: http_ok(f"http://127.0.0.1:{port}/metrics"))
+    lab.start("target", [lab.tools.python, INTEROP / "targets" / "synthetic.py", "--port", str(port)], lambda: http_ok(f"http://127.0.0.1:{port}/text"))
     time.sleep(25)
     capture.stop()
     report = _compared(lab, "what a Prometheus wrote is what it answers", str(path), url, None, "--margin", "20%")
@@ -201,10 +203,10 @@ def _send_lines(port: int, service: str, numbers: range) -> None:
     _post(f"http://127.0.0.1:{port}/v1/logs", request)
 
 
-def _push(port: int, service: str, lines: list[str]) -> None:
-    """Lines straight into a VictoriaLogs, all of the same minute's first second, so that both get the same times."""
-    now = int(time.time()) // 60 * 60 * 10**9
-    streams = [{"stream": {"service.name": service}, "values": [[str(now + at), line] for at, line in enumerate(lines)]}]
+def _push(port: int, second: int, lines: list[str]) -> None:
+    """Lines straight into a VictoriaLogs, all of one second."""
+    values = [[str(second * 10**9 + at), line] for at, line in enumerate(lines)]
+    streams = [{"stream": {"service.name": "loud"}, "values": values}]
     _post(f"http://127.0.0.1:{port}/insert/loki/api/v1/push", {"streams": streams})
 
 
