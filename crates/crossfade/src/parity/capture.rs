@@ -16,6 +16,7 @@ use otlp::Batch;
 use parity::Side;
 use prom::write::Read;
 use prom::write::proto::MetricType;
+use report::columns::number;
 use serde::Deserialize;
 use transport::coding::{Coding, decompress};
 
@@ -23,7 +24,6 @@ use super::compare::Bar;
 use super::prometheus::{Catalogue, Sample, Series, batches};
 use super::recording::{Unpacked, line, unpacked};
 use super::window::Window;
-use crate::table::number;
 
 /// A body has so many bytes at most, unpacked, and so many in its labels.
 const BODY_BYTES_MAX: usize = 64 << 20;

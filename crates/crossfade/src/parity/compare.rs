@@ -8,19 +8,19 @@ use anyhow::anyhow;
 use component::clock;
 use indicatif::{ProgressBar, ProgressStyle};
 use otlp::{Batch, Signal};
-use parity::{Comparator, Side};
+use parity::{Charts, Comparator, Side};
+use report::columns::number;
+use report::{Document, SideSummary};
 
-use super::charts::Charts;
+use super::gaps::Gaps;
 use super::jaeger::Whole;
 use super::place::Place;
 use super::prometheus::{Query, read_queries};
-use super::report::{Document, SideSummary};
 use super::settings::{Asked, nanoseconds};
 use super::source::{Has, Slice, Sources, places, share_types};
 use super::window::{Window, cut, extent};
 use super::{ParityArguments, ReportFormat};
 use crate::moment;
-use crate::table::number;
 
 /// Raw samples are read in slices of this length.
 const SLICE: Duration = Duration::from_secs(1800);
@@ -69,11 +69,15 @@ pub(super) async fn compare(arguments: &ParityArguments) -> anyhow::Result<(Docu
         _ => Charts::default(),
     };
     let mut taking = Taking::new(Comparator::new(settings), charts, &windows, bar);
+    if sides.iter().all(|side| matches!(side.has(Signal::Metrics), Has::Answers(_))) {
+        taking.gaps = windows.get(&Signal::Metrics).copied().map(Gaps::within);
+    }
     let step_ms = u64::try_from(arguments.step.as_millis()).unwrap_or(u64::MAX);
     taking.read(&mut sides, &queries, step_ms).await?;
-    let Taking { mut comparator, charts, seen, bar, .. } = taking;
+    let Taking { mut comparator, charts, gaps, seen, bar, .. } = taking;
     bar.leave();
-    let report = comparator.finish();
+    let mut report = comparator.finish();
+    gaps.iter().for_each(|gaps| gaps.add_to(&mut report));
     notes.extend(sides.iter().flat_map(Sources::notes));
     let remarks = not_compared(&sides);
     let [of_legacy, of_new] = seen;
@@ -170,6 +174,8 @@ impl Seen {
 struct Taking<'a> {
     comparator: Comparator,
     charts: Charts,
+    /// Of backends, which are asked for all that they have; recordings may be silent where nothing happens.
+    gaps: Option<Gaps>,
     windows: &'a Windows,
     seen: [Seen; 2],
     bar: Bar,
@@ -177,7 +183,7 @@ struct Taking<'a> {
 
 impl<'a> Taking<'a> {
     fn new(comparator: Comparator, charts: Charts, windows: &'a Windows, bar: Bar) -> Taking<'a> {
-        Taking { comparator, charts, windows, seen: <[Seen; 2]>::default(), bar }
+        Taking { comparator, charts, gaps: None, windows, seen: <[Seen; 2]>::default(), bar }
     }
 
     /// Reads all of both sides.
@@ -224,6 +230,7 @@ impl<'a> Taking<'a> {
         }
         self.bar.say(&format!("{side}: {} items", number(seen.items)));
         self.comparator.observe(side, &batch);
+        self.gaps.iter_mut().for_each(|gaps| gaps.observe(side, &batch));
         self.charts.observe(side, &batch);
     }
 }

@@ -144,6 +144,10 @@ fn read_parity(parity: &mut Section<'_>) -> Asked {
         resource_labels: resource,
         ..NameSettings::default()
     };
+    // These are of a comparison that goes on while `run` does.
+    for key in ["sample", "every", "buffer", "answers"] {
+        parity.node(key);
+    }
     let queried = <[Vec<Queried>; 2]>::default();
     Asked { demand, names, settle, interval, ignored_attributes: ignored, logs, stream_labels, queried }
 }

@@ -7,6 +7,7 @@ use anyhow::{anyhow, bail};
 use http::HeaderMap;
 use otlp::{Batch, Signal};
 use parity::{Rule, Side};
+use report::columns::number;
 
 use super::ParityArguments;
 use super::capture::{Captured, is_capture};
@@ -20,7 +21,6 @@ use super::recording::Recording;
 use super::settings::Asked;
 use super::victorialogs::VictoriaLogs;
 use super::window::{Window, extent};
-use crate::table::number;
 
 /// One side: recordings, or backends of which no two keep the same signal.
 pub(super) struct Sources {
