@@ -38,7 +38,8 @@ fn junit_has_a_case_for_each_subject() {
 fn every_name_in_a_page_is_inert() {
     let out = report("html");
     assert!(!out.contains("<img") && !out.contains("<script") && !out.contains("javascript:"));
-    assert!(out.contains("&lt;img src=x onerror=alert(1)&gt;"), "the name is shown");
+    let name = "&lt;img src=x onerror=alert(1)&gt;";
+    assert!(out.replace("<wbr>", "").contains(name), "the name is shown");
     assert!(out.contains("http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'"));
     assert_eq!(out.matches("<polyline").count(), 2, "one chart for each side");
     for loaded in ["src=\"", "href=\"", "url(", "@import"] {
