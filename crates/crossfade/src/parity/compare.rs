@@ -13,11 +13,9 @@ use report::columns::number;
 use report::{Document, SideSummary};
 
 use super::gaps::Gaps;
-use super::jaeger::Whole;
-use super::place::Place;
 use super::prometheus::{Query, read_queries};
 use super::settings::{Asked, nanoseconds};
-use super::source::{Has, Slice, Sources, places, share_types};
+use super::source::{Has, Manner, Slice, Sources, places, share_types};
 use super::window::{Window, cut, extent};
 use super::{ParityArguments, ReportFormat};
 use crate::moment;
@@ -43,10 +41,9 @@ pub(super) async fn compare(arguments: &ParityArguments) -> anyhow::Result<(Docu
     let asked = Asked::read(arguments)?;
     let bar = Bar::new();
     let places = places(arguments, &asked)?;
-    let is_recorded = |(place, _): &(Place, _)| matches!(place, Place::Recording(_));
-    let whole = if places.iter().flatten().any(is_recorded) { Whole::Spans } else { Whole::Traces };
+    let manner = Manner::of(&places, &asked);
     let mut sides =
-        [Sources::open(Side::Legacy, &places[0], whole, &bar)?, Sources::open(Side::New, &places[1], whole, &bar)?];
+        [Sources::open(Side::Legacy, &places[0], manner, &bar)?, Sources::open(Side::New, &places[1], manner, &bar)?];
     let queries = match &arguments.queries {
         Some(_) if !sides.iter().all(Sources::answers_expressions) => {
             return Err(anyhow!(

@@ -49,11 +49,21 @@ const MADE_OF: [&str; 13] = [
     "k8s_job_name",
 ];
 
+/// What becomes of the label that Loki makes up where it says nothing new.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum MadeUp {
+    /// It is kept: it is asked for by name.
+    Kept,
+    /// It goes: a stream is all of its labels, and other backends make up none.
+    LeftOut,
+}
+
 /// A backend with what it knows.
 #[derive(Debug)]
 pub(super) struct Loki {
     api: Api,
     side: Side,
+    made_up: MadeUp,
     /// What selects every stream once.
     selectors: Vec<String>,
     lines_max: usize,
@@ -113,9 +123,9 @@ impl<'de> Deserialize<'de> for Value {
 }
 
 impl Loki {
-    pub(super) fn new(side: Side, base: &Url, headers: HeaderMap) -> anyhow::Result<Loki> {
+    pub(super) fn new(side: Side, base: &Url, headers: HeaderMap, made_up: MadeUp) -> anyhow::Result<Loki> {
         let api = Api::new("Loki", base, headers)?;
-        Ok(Loki { api, side, selectors: Vec::new(), lines_max: LINES_MAX, cut_moments: 0 })
+        Ok(Loki { api, side, made_up, selectors: Vec::new(), lines_max: LINES_MAX, cut_moments: 0 })
     }
 
     /// Asks which labels there are.
@@ -185,7 +195,7 @@ impl Loki {
             }
         };
         for Stream { stream, values } in streams {
-            let labels = own_labels(stream);
+            let labels = own_labels(stream, self.made_up);
             let is_meant =
                 |value: &Value| part.from_unix_ns <= value.time_unix_ns && value.time_unix_ns < until_unix_ns;
             let line = |value: Value| Line {
@@ -227,10 +237,10 @@ fn selectors(names: &[String]) -> Vec<String> {
 }
 
 /// Without what Loki adds by itself.
-fn own_labels(mut labels: BTreeMap<String, String>) -> Labels<'static> {
+fn own_labels(mut labels: BTreeMap<String, String>, made_up: MadeUp) -> Labels<'static> {
     labels.retain(|name, _| !name.starts_with("__"));
     let is_made_up = |name: &String| name == UNKNOWN_SERVICE || MADE_OF.iter().any(|of| labels.get(*of) == Some(name));
-    if labels.get(SERVICE_NAME).is_some_and(is_made_up) {
+    if made_up == MadeUp::LeftOut && labels.get(SERVICE_NAME).is_some_and(is_made_up) {
         labels.remove(SERVICE_NAME);
     }
     labels.into_iter().map(|(name, value)| (name.into(), value.into())).collect()
@@ -254,11 +264,13 @@ mod tests {
 
     #[test]
     fn a_label_that_loki_made_up_is_left_out() {
-        let check = |labels: &[(&str, &str)], expected: &[&str]| {
+        let check_with = |made_up, labels: &[(&str, &str)], expected: &[&str]| {
             let labels = labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-            let own = own_labels(labels.collect());
+            let own = own_labels(labels.collect(), made_up);
             assert_eq!(own.keys().collect::<Vec<_>>(), expected);
         };
+        let check = |labels: &[(&str, &str)], expected: &[&str]| check_with(MadeUp::LeftOut, labels, expected);
+        check_with(MadeUp::Kept, &[("app", "shop"), ("service_name", "shop")], &["app", "service_name"]);
         check(&[("app", "shop"), ("service_name", "shop"), ("__stream_shard__", "1")], &["app"]);
         check(&[("host", "a"), ("service_name", "unknown_service")], &["host"]);
         check(&[("app", "shop"), ("service_name", "checkout")], &["app", "service_name"]);

@@ -41,6 +41,11 @@ impl Asked {
         Ok(asked)
     }
 
+    /// Whether it is said which labels name a stream of logs.
+    pub(super) fn names_streams(&self) -> bool {
+        self.stream_labels.is_some()
+    }
+
     /// The settings for sides that have their logs there.
     pub(super) fn settings(&self, logs: [Has; 2]) -> Settings {
         let demand = self.demand;

@@ -13,7 +13,7 @@ use super::ParityArguments;
 use super::capture::{Captured, is_capture};
 use super::compare::Bar;
 use super::jaeger::{Jaeger, Whole};
-use super::loki::Loki;
+use super::loki::{Loki, MadeUp};
 use super::place::{Header, Kind, Place, headers_of};
 use super::prometheus::{Backend, Catalogue, Query, agree};
 use super::query_settings::Queried;
@@ -56,6 +56,24 @@ struct Recorded {
     reader: Option<Recording>,
     waiting: Option<Batch>,
     extents: BTreeMap<Signal, Window>,
+}
+
+/// How backends are read, which depends on what they are compared with.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Manner {
+    whole: Whole,
+    made_up: MadeUp,
+}
+
+impl Manner {
+    pub(super) fn of(places: &[Vec<(Place, HeaderMap)>; 2], asked: &Asked) -> Manner {
+        let is_recording = |(place, _): &(Place, HeaderMap)| matches!(place, Place::Recording(_));
+        let is_recorded = places.iter().flatten().any(is_recording);
+        Manner {
+            whole: if is_recorded { Whole::Spans } else { Whole::Traces },
+            made_up: if is_recorded || asked.names_streams() { MadeUp::Kept } else { MadeUp::LeftOut },
+        }
+    }
 }
 
 /// The backends of both sides as they are asked for, by the command line or else by the configuration.
@@ -123,7 +141,12 @@ fn each_has_its_counterpart(both: &[Vec<(Place, HeaderMap)>; 2]) -> anyhow::Resu
 }
 
 impl Sources {
-    pub(super) fn open(side: Side, places: &[(Place, HeaderMap)], whole: Whole, bar: &Bar) -> anyhow::Result<Sources> {
+    pub(super) fn open(
+        side: Side,
+        places: &[(Place, HeaderMap)],
+        manner: Manner,
+        bar: &Bar,
+    ) -> anyhow::Result<Sources> {
         let is_recording = |(place, _): &(Place, HeaderMap)| matches!(place, Place::Recording(_));
         if places.iter().any(is_recording) && !places.iter().all(is_recording) {
             bail!("the {side} side is recordings or backends, not both: a recording has all signals");
@@ -139,8 +162,12 @@ impl Sources {
                 Place::Backend(Kind::Prometheus, url) => {
                     Source::Prometheus(Box::new(Backend::new(side, url, headers)?))
                 }
-                Place::Backend(Kind::Jaeger, url) => Source::Jaeger(Box::new(Jaeger::new(side, url, headers, whole)?)),
-                Place::Backend(Kind::Loki, url) => Source::Loki(Box::new(Loki::new(side, url, headers)?)),
+                Place::Backend(Kind::Jaeger, url) => {
+                    Source::Jaeger(Box::new(Jaeger::new(side, url, headers, manner.whole)?))
+                }
+                Place::Backend(Kind::Loki, url) => {
+                    Source::Loki(Box::new(Loki::new(side, url, headers, manner.made_up)?))
+                }
                 Place::Backend(Kind::VictoriaLogs, url) => {
                     Source::VictoriaLogs(Box::new(VictoriaLogs::new(side, url, headers)?))
                 }

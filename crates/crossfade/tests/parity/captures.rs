@@ -100,7 +100,7 @@ fn bodies(side: Side, fault: Fault) -> Vec<Vec<u8>> {
 }
 
 /// The legacy side as lines of JSON, the new one as files of a directory.
-fn capture(directory: &Path, fault: Fault) {
+pub(crate) fn capture(directory: &Path, fault: Fault) {
     let line = |body: &Vec<u8>| {
         format!("{{\"headers\":{{\"content-encoding\":\"snappy\"}},\"body\":\"{}\"}}\n", STANDARD.encode(body))
     };

@@ -53,12 +53,12 @@ fn trace(at_s: u64, lack: Lack, writing: Writing) -> Value {
                 tag("span.kind", "string", json!(if number == 1 { "server" } else { "internal" })),
                 tag(route, "string", json!("/orders")),
                 tag("http.response.status_code", "int64", json!(200)),
-                tag("error", "bool", json!(at_s % 30 == 0)),
+                tag("error", "bool", json!(at_s.is_multiple_of(30))),
             ],
         })
     };
     let mut spans = vec![span(1, 0, "p1", length_us), span(2, 1, "p1", 1000), span(3, 2, "p2", 500)];
-    if lack == Lack::Share && at_s % 40 == 0 {
+    if lack == Lack::Share && at_s.is_multiple_of(40) {
         spans.truncate(1);
     }
     let process = |name: &str| json!({"serviceName": name, "tags": [tag("pod", "string", json!("a"))]});
