@@ -32,7 +32,7 @@ pub use depth::{AtDepth, Delivered, Depth, Depths};
 pub use failures::{Explanation, Failure};
 pub use gauge::{Gauge, Level};
 pub use histogram::{Buckets, Distribution, Histogram};
-pub use logs::{LogSettings, Logs, StreamVerdict};
+pub use logs::{LogFields, LogKeys, LogSettings, Logs, StreamVerdict};
 pub use members::Form;
 pub use metrics::{Identity, MetricSettings, MetricVerdict, Metrics, MetricsReport, SeriesVerdict};
 pub use names::{Collision, MetricIdentity, NameSettings, Names, Rule};

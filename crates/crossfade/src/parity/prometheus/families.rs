@@ -9,7 +9,7 @@ use otlp::{Batch, NumberValue, Temporality};
 
 /// What a metric measures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(in crate::parity) enum Kind {
     Counter,
     Gauge,
     Histogram,
@@ -18,7 +18,7 @@ pub(super) enum Kind {
 
 /// A metric with the names of its series.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Family {
+pub(in crate::parity) struct Family {
     pub(super) name: String,
     pub(super) kind: Kind,
     pub(super) members: Vec<String>,
@@ -87,7 +87,7 @@ struct Partial {
 
 /// The samples of an answer as batches, each family's by time: what is one series after the mapping may come from
 /// several instances, and their counts add up in the order they are given.
-pub(super) fn batches(families: &[Family], answer: Vec<Series>) -> Vec<Batch> {
+pub(in crate::parity) fn batches(families: &[Family], answer: Vec<Series>) -> Vec<Batch> {
     let of_name: HashMap<&str, usize> = families
         .iter()
         .enumerate()
