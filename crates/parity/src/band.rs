@@ -9,6 +9,9 @@
 /// So many corners each hull keeps.
 const CORNERS_MAX: usize = 14;
 
+/// A factor beyond this is as good as none.
+const FACTOR_MAX: f64 = 1e12;
+
 /// An interval, with its ends.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Interval {
@@ -87,53 +90,32 @@ impl Band {
         (low <= high + rounding).then_some(Interval { low, high: high.max(low) })
     }
 
-    fn slack(&self, factor: f64) -> f64 {
-        let low = self.floor.iter().map(|(x, low)| low - factor * x).fold(f64::NEG_INFINITY, f64::max);
-        let high = self.ceiling.iter().map(|(x, high)| high - factor * x).fold(f64::INFINITY, f64::min);
-        high - low
-    }
-
     /// The factors that fit with some offset; none if no line fits at all. Without growth every factor does.
     pub fn factors(&self) -> Option<Interval> {
         if self.growth() <= 0.0 {
             return Some(Interval::ALL);
         }
-        let best = self.best_factor();
         let rounding = 1e-9 * (1.0 + self.ceiling.last().map_or(0.0, |(_, high)| high.abs()));
-        if self.slack(best) < -rounding {
-            return None;
-        }
-        let edge = |direction: f64| {
-            let mut step = 1e-6 * (1.0 + best.abs());
-            while self.slack(best + direction * step) >= -rounding {
-                step *= 2.0;
-                if step > 1e12 {
-                    return direction * f64::INFINITY;
+        let mut factors = Interval::ALL;
+        // A line that passes over one corner and under another is no steeper, or no flatter, than the line through both.
+        // There are few corners, so that all pairs are faster than to search for the ones that matter.
+        for (over, low) in &self.floor {
+            for (under, high) in &self.ceiling {
+                let (run, rise) = (under - over, high - low + rounding);
+                let slope = rise / run;
+                if run > 0.0 {
+                    factors.high = factors.high.min(slope);
+                } else if run < 0.0 {
+                    factors.low = factors.low.max(slope);
+                } else if rise < 0.0 {
+                    return None;
                 }
             }
-            let (mut inside, mut outside) = (0.0, step);
-            for _ in 0..60 {
-                let middle = f64::midpoint(inside, outside);
-                if self.slack(best + direction * middle) >= -rounding { inside = middle } else { outside = middle }
-            }
-            best + direction * inside
-        };
-        Some(Interval { low: edge(-1.0), high: edge(1.0) })
-    }
-
-    /// Where the slack is greatest. It is concave, so that a search by thirds finds it.
-    fn best_factor(&self) -> f64 {
-        let ends = [self.ceiling.first(), self.ceiling.last(), self.floor.first(), self.floor.last()];
-        let heights = || ends.into_iter().flatten().map(|corner| corner.1);
-        let rise = heights().fold(f64::NEG_INFINITY, f64::max) - heights().fold(f64::INFINITY, f64::min);
-        let steepest = 2.0 * (rise.abs() / self.growth()) + 1.0;
-        let (mut low, mut high) = (-steepest, steepest);
-        for _ in 0..200 {
-            let third = (high - low) / 3.0;
-            let (left, right) = (low + third, high - third);
-            if self.slack(left) < self.slack(right) { low = left } else { high = right }
         }
-        f64::midpoint(low, high)
+        let is_bounded = |factor: f64| factor.abs() <= FACTOR_MAX;
+        let low = if is_bounded(factors.low) { factors.low } else { f64::NEG_INFINITY };
+        let high = if is_bounded(factors.high) { factors.high } else { f64::INFINITY };
+        (factors.low <= factors.high).then_some(Interval { low, high })
     }
 }
 
@@ -261,6 +243,24 @@ mod tests {
         random.shuffle(&mut constraints);
         let second = band(&constraints).factors().unwrap();
         assert!((first.low - second.low).abs() < 1e-6 && (first.high - second.high).abs() < 1e-6);
+    }
+
+    #[test]
+    fn the_ends_of_the_factors_are_the_last_ones_that_leave_an_offset() {
+        let mut random = fastrand::Rng::with_seed(5);
+        for _ in 0..200 {
+            let mut band = Band::default();
+            let (mut x, factor) = (random.f64() * 1e3, random.f64() * 3.0 - 1.0);
+            for _ in 0..50 {
+                x += (random.f64() * 20.0).floor();
+                band.add(x, factor * x - random.f64() * 3.0, factor * x + random.f64() * 3.0);
+            }
+            let Some(Interval { low, high }) = band.factors() else { panic!("{band:?}") };
+            let step = 1e-2 * (high - low);
+            for (inside, outside) in [(low + step, low - step), (high - step, high + step)] {
+                assert!(band.offsets(inside).is_some() && band.offsets(outside).is_none(), "{low} {high} {band:?}");
+            }
+        }
     }
 
     #[test]
