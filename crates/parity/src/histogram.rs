@@ -6,7 +6,7 @@
 //! compared as brackets: each side says only between which bounds a quantile lies.
 
 use crate::counter::{Count, Counter};
-use crate::members::Form;
+use crate::members::{Form, Turns};
 use crate::verdict::{Cause, Demand, Finding, Needs, Percent, Reason, Side, Verdict};
 
 /// So many bounds are compared; of more, they are taken evenly.
@@ -92,6 +92,8 @@ struct Writers {
     known: Vec<(u64, Distribution)>,
     /// What all of them counted, once there are several, or what deltas add up to.
     total: Option<Distribution>,
+    /// Whether the only one is two.
+    turns: Turns,
 }
 
 /// So many writers of one histogram are told apart.
@@ -120,7 +122,12 @@ impl Writers {
         };
         let before = std::mem::replace(&mut self.known[at].1, distribution.clone());
         match self.total {
-            None => Some(distribution),
+            None => {
+                if distribution.time_unix_ns > before.time_unix_ns {
+                    self.turns.follow(before.count, distribution.count);
+                }
+                Some(distribution)
+            }
             Some(_) => {
                 let is_reset = distribution.count < before.count;
                 self.grow(&distribution, (!is_reset).then_some(&before), &distribution)
@@ -176,6 +183,12 @@ impl Histogram {
         if let Some(total) = self.writers[side as usize].add(writer, form, distribution) {
             self.observe(side, total);
         }
+    }
+
+    /// What shows that two writers of a side share one identity, which those of the other side do not.
+    pub(crate) fn shared_identity(&self, side: Side) -> Option<String> {
+        let [own, other] = [side, side.other()].map(|side| &self.writers[side as usize].turns);
+        own.are_two_writers(other).then(|| own.evidence())
     }
 
     /// Takes a histogram of one side in.
@@ -241,7 +254,9 @@ impl Histogram {
             Some(Verdict::Equivalent { margin_ratio: of_sum, .. }) => margin_ratio.max(of_sum),
             Some(undecided) => return undecided,
         };
-        match self.bounds.is_empty() {
+        // Where nothing was counted, there are no quantiles to differ.
+        let is_idle = matches!(&remark, Some(Finding { cause: Cause::AllThere { counted: 0.0 }, .. }));
+        match self.bounds.is_empty() && !is_idle {
             true => self.quantiles(margin_ratio, remark, demand),
             false => Verdict::Equivalent { margin_ratio, confidence: demand.confidence, remark },
         }

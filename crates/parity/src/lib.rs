@@ -4,8 +4,10 @@
 //! nothing more of it can come. The same inputs give the same verdicts: this crate does no I/O and reads no clock.
 
 mod band;
+mod charts;
 mod comparator;
 mod counter;
+mod depth;
 mod drift;
 mod factor;
 mod failures;
@@ -22,8 +24,10 @@ mod traces;
 mod verdict;
 
 pub use band::{Band, Interval};
+pub use charts::{Chart, Charts, Drawing};
 pub use comparator::{CollisionReport, Comparator, Part, Report, Settings, Subject};
 pub use counter::{Count, Counter, Of};
+pub use depth::{AtDepth, Delivered, Depth, Depths};
 pub use failures::{Explanation, Failure};
 pub use gauge::{Gauge, Level};
 pub use histogram::{Buckets, Distribution, Histogram};

@@ -9,17 +9,17 @@ use anyhow::anyhow;
 use component::clock;
 use indicatif::{ProgressBar, ProgressStyle};
 use otlp::{Batch, Signal};
-use parity::{Comparator, Side};
+use parity::{Charts, Comparator, Side};
+use report::columns::number;
+use report::{Document, SideSummary};
 
-use super::charts::Charts;
+use super::gaps::Gaps;
 use super::prometheus::{Backend, Query, read_queries};
 use super::recording::Recording;
-use super::report::{Document, SideSummary};
 use super::settings::{Asked, nanoseconds};
 use super::window::{Window, cut, extent};
 use super::{ParityArguments, Place, ReportFormat};
 use crate::moment;
-use crate::table::number;
 
 /// Raw samples are read in slices of this length.
 const SLICE: Duration = Duration::from_secs(1800);
@@ -73,11 +73,15 @@ pub(super) async fn compare(arguments: &ParityArguments) -> anyhow::Result<(Docu
         _ => Charts::default(),
     };
     let mut taking = Taking::new(Comparator::new(settings), charts, &windows, bar);
+    if sides.iter().all(|side| matches!(side, Source::Backend(_))) {
+        taking.gaps = windows.get(&Signal::Metrics).copied().map(Gaps::within);
+    }
     let step_ms = u64::try_from(arguments.step.as_millis()).unwrap_or(u64::MAX);
     taking.read(&mut sides, &queries, step_ms).await?;
-    let Taking { mut comparator, charts, seen, bar, .. } = taking;
+    let Taking { mut comparator, charts, gaps, seen, bar, .. } = taking;
     bar.leave();
-    let report = comparator.finish();
+    let mut report = comparator.finish();
+    gaps.iter().for_each(|gaps| gaps.add_to(&mut report));
     let natives: u64 = sides.iter().map(Source::native_histograms).sum();
     if natives > 0 {
         notes.push(format!("{natives} samples are native histograms, which are not read from backends yet"));
@@ -240,6 +244,8 @@ impl Seen {
 struct Taking<'a> {
     comparator: Comparator,
     charts: Charts,
+    /// Of backends, which are asked for all that they have; recordings may be silent where nothing happens.
+    gaps: Option<Gaps>,
     windows: &'a Windows,
     seen: [Seen; 2],
     bar: Bar,
@@ -247,7 +253,7 @@ struct Taking<'a> {
 
 impl<'a> Taking<'a> {
     fn new(comparator: Comparator, charts: Charts, windows: &'a Windows, bar: Bar) -> Taking<'a> {
-        Taking { comparator, charts, windows, seen: <[Seen; 2]>::default(), bar }
+        Taking { comparator, charts, gaps: None, windows, seen: <[Seen; 2]>::default(), bar }
     }
 
     /// Reads all of both sides.
@@ -305,6 +311,7 @@ impl<'a> Taking<'a> {
         }
         self.bar.say(&format!("{side}: {} items", number(seen.items)));
         self.comparator.observe(side, &batch);
+        self.gaps.iter_mut().for_each(|gaps| gaps.observe(side, &batch));
         self.charts.observe(side, &batch);
     }
 }

@@ -1,5 +1,6 @@
 //! What the series of a metric come to together.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::identities::{Identities, OfMetric};
@@ -153,6 +154,33 @@ const fn rank(verdict: &Verdict) -> u8 {
     }
 }
 
+/// Which of two verdicts stands for both, whatever order they come in: the one that weighs more.
+fn order(one: &Verdict, other: &Verdict) -> Ordering {
+    let by_weight = || weight(other).total_cmp(&weight(one));
+    rank(one).cmp(&rank(other)).then_with(by_weight).then_with(|| one.sentence().cmp(&other.sentence()))
+}
+
+/// How much a verdict weighs among those of its rank.
+const fn weight(verdict: &Verdict) -> f64 {
+    match verdict {
+        Verdict::Different(finding) => match finding.cause {
+            Cause::Loss { ratio_low, .. } | Cause::DeltasLost { ratio_low, .. } => ratio_low,
+            Cause::Level { ratio } => ratio.abs(),
+            Cause::SeriesMissing { .. }
+            | Cause::AttributeMissing { .. }
+            | Cause::MovedToTarget { .. }
+            | Cause::ValueRewritten { .. }
+            | Cause::NamesCollide { .. } => f64::INFINITY,
+            _ => f64::MAX,
+        },
+        Verdict::Inconclusive { needs: Needs::Events { margin_ratio, .. } | Needs::Steadiness { margin_ratio } } => {
+            *margin_ratio
+        }
+        Verdict::Inconclusive { .. } => f64::INFINITY,
+        Verdict::Equivalent { .. } | Verdict::NotComparable { .. } => 0.0,
+    }
+}
+
 /// One verdict for several: a difference counts before what is open, that before equality with the widest margin; what
 /// cannot be compared counts only alone.
 pub(crate) fn worst(verdicts: impl Iterator<Item = Verdict>) -> Verdict {
@@ -167,9 +195,33 @@ fn together(known: Verdict, other: Verdict) -> Verdict {
         ) => Verdict::Equivalent {
             margin_ratio: one.max(two),
             confidence: confidence.min(other),
-            remark: remark.or(also),
+            remark: Finding::about_both(remark, also),
         },
-        (known, other) if rank(&other) < rank(&known) => other,
+        (known, other) if order(&other, &known).is_lt() => other,
         (known, _) => known,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_verdict_stands_for_all_whatever_order_they_come_in() {
+        let different = |cause| Verdict::different(cause, "");
+        let lost = |ratio_low| different(Cause::Loss { side: Side::New, ratio_low, ratio_high: 1.0 });
+        let open = |margin_ratio| Verdict::Inconclusive { needs: Needs::Steadiness { margin_ratio } };
+        let missing = || different(Cause::SeriesMissing { side: Side::New });
+        let equal = || Verdict::Equivalent { margin_ratio: 0.0, confidence: 1.0, remark: None };
+        let none = || Verdict::Inconclusive { needs: Needs::Overlap };
+        for (of, expected) in [
+            (vec![lost(0.01), lost(0.04), equal(), open(0.1)], lost(0.04)),
+            (vec![lost(0.01), missing()], missing()),
+            (vec![open(0.1), open(0.3), equal()], open(0.3)),
+            (vec![open(0.1), none(), equal()], none()),
+        ] {
+            assert_eq!(worst(of.iter().cloned()), expected);
+            assert_eq!(worst(of.into_iter().rev()), expected);
+        }
     }
 }

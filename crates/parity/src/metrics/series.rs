@@ -128,12 +128,9 @@ impl Counted {
         Demand { skew_ns, ..settings.demand }
     }
 
-    fn share_an_identity(&self) -> Option<Verdict> {
-        let side =
-            [Side::Legacy, Side::New].into_iter().find(|side| self.members[*side as usize].share_an_identity())?;
-        let evidence = "start times go back and forth: several writers have the same attributes".to_owned();
-        let cause = Cause::DuplicateWriters { side };
-        Some(Verdict::Different(Finding { cause, evidence, since_unix_ns: None }))
+    /// What shows that two writers of a side share one identity, which those of the other side do not.
+    fn shared_identity(&self, side: Side) -> Option<String> {
+        self.members[side as usize].share_an_identity(&self.members[side.other() as usize])
     }
 }
 
@@ -193,12 +190,7 @@ impl Comparing {
         if seen.mixed_kinds {
             return Verdict::NotComparable { reason: Reason::DifferentKinds };
         }
-        let counted = match self {
-            Comparing::Counter(counted) => Some(&**counted),
-            Comparing::Summary(summary) => Some(&summary.count),
-            Comparing::Gauge(_) | Comparing::Histogram(_) => None,
-        };
-        if let Some(two) = counted.and_then(Counted::share_an_identity) {
+        if let Some(two) = self.two_writers() {
             return two;
         }
         if let Some(stopped) = self.stopped(seen, settings) {
@@ -234,6 +226,18 @@ fn is_percentile(identity: Known<'_>) -> bool {
 }
 
 impl Comparing {
+    /// Several writers of one side share an identity.
+    fn two_writers(&self) -> Option<Verdict> {
+        let evidence = |side| match self {
+            Comparing::Counter(counted) => counted.shared_identity(side),
+            Comparing::Summary(summary) => summary.count.shared_identity(side),
+            Comparing::Histogram(histogram) => histogram.shared_identity(side),
+            Comparing::Gauge(_) => None,
+        };
+        let found = [Side::Legacy, Side::New].into_iter().find_map(|side| Some((side, evidence(side)?)));
+        found.map(|(side, evidence)| Verdict::different(Cause::DuplicateWriters { side }, evidence))
+    }
+
     /// One side had the series for a while, and has it no more while the other goes on.
     fn stopped(&self, seen: &Seen, settings: &MetricSettings) -> Option<Verdict> {
         [Side::Legacy, Side::New].into_iter().find_map(|side| {

@@ -130,6 +130,22 @@ fn two_writers_of_one_series_are_named() {
 }
 
 #[test]
+fn two_writers_that_say_no_start_are_named_too() {
+    let mut turn = 0;
+    let two = move |at: u64, value: i64| {
+        turn += 1;
+        let value = if turn % 2 == 0 { value + 500 } else { value };
+        Some(batch(at, &[Shown { name: "jobs_total", unit: "", labels: &[], instance: "a", value, start_s: 0 }]))
+    };
+    let one = |at: u64, value: i64| {
+        Some(batch(at, &[Shown { name: "jobs_total", unit: "", labels: &[], instance: "a", value, start_s: 0 }]))
+    };
+    let report = run(MetricSettings::default(), one, two);
+    let Verdict::Different(finding) = &report.metrics[0].verdict else { panic!("{report:?}") };
+    assert_eq!(finding.cause, Cause::DuplicateWriters { side: Side::New });
+}
+
+#[test]
 fn a_share_of_the_series_is_the_same_share_on_both_sides() {
     let all = |at: u64, value: i64| {
         let names: Vec<String> = (0..200).map(|name| format!("metric_{name}_total")).collect();
