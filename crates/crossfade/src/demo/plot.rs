@@ -9,7 +9,7 @@ use parity::{Depth, Failure, Report, Subject, Verdict};
 /// What is made wrong with the new instrumentation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum Provoked {
-    /// The new instrumentation forgets one in four paid orders, and nothing reports an error.
+    /// The new instrumentation forgets one in three paid orders, and nothing reports an error.
     #[default]
     SilentLoss,
     /// A release counts refunds, and the two ways call their attribute by different names.
@@ -19,7 +19,7 @@ pub(super) enum Provoked {
 impl Provoked {
     pub(super) const fn fault(self) -> DualFault {
         match self {
-            Provoked::SilentLoss => DualFault::LoseNewShare(0.25),
+            Provoked::SilentLoss => DualFault::LoseNewShare(1.0 / 3.0),
             Provoked::RenamedAttribute => DualFault::RenameNewAttribute,
         }
     }
@@ -42,7 +42,7 @@ impl Provoked {
 
     pub(super) const fn in_words(self) -> &'static str {
         match self {
-            Provoked::SilentLoss => "the new instrumentation of checkout forgets one in four paid orders",
+            Provoked::SilentLoss => "the new instrumentation of checkout forgets one in three paid orders",
             Provoked::RenamedAttribute => {
                 "a release counts refunds, by `reason` the old way and `refund.cause` the new"
             }
@@ -85,7 +85,7 @@ impl Act {
             Act::Refusing => (6, 15),
             Act::CatchingUp => (2, 20),
             Act::Provoking => (1, 40),
-            Act::Found => (4, 4),
+            Act::Found => (6, 6),
             Act::Closing => (0, 0),
         }
     }
@@ -296,7 +296,7 @@ mod tests {
     fn a_story_that_goes_as_told_is_true() {
         let story = play(as_told);
         assert!(story.is_true(), "{:?}", story.untrue());
-        assert_eq!(story.found_after, Some(Duration::ZERO.max(story.found_after.unwrap())));
+        assert_eq!(story.proven_after, Some(Duration::ZERO));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::time::Duration;
 
-use parity::{AtDepth, Depth, Report, Subject, Verdict};
+use parity::{AtDepth, Depth, Needs, Report, Subject, Verdict};
 use pipeline::Line;
 
 use super::Ended;
@@ -36,6 +36,8 @@ pub(super) struct Screen {
 const PLAIN_EVERY: u32 = 16;
 /// No line is longer.
 const COLUMNS: usize = 98;
+/// What is compared is named in so many.
+const NAME: usize = 30;
 
 /// How something is set off in a terminal.
 #[derive(Clone, Copy)]
@@ -134,7 +136,7 @@ impl Screen {
     }
 
     fn parity(&self, report: Option<&Report>) -> String {
-        let mut text = format!("  {:<40} {:<6}  {:<8}  {}\n", "parity", "source", "delivery", "in words");
+        let mut text = format!("  {:<NAME$} {:<6}  {:<8}  {}\n", "parity", "source", "delivery", "in words");
         let Some(report) = report else { return text + "  no verdict was taken yet\n" };
         for subject in report.subjects.iter().filter(|subject| subject.signal == "metrics") {
             text += &self.row(subject);
@@ -145,10 +147,11 @@ impl Screen {
     fn row(&self, subject: &Subject) -> String {
         let at = |depth: Depth| subject.depths.iter().find(|at| at.depth == depth);
         let (source, delivery) = (self.cell(at(Depth::Source), 6), self.cell(at(Depth::Delivery), 8));
-        let name = shortened(&subject.name, 40);
-        let words = shortened(&words(subject), COLUMNS - 2 - 40 - 1 - 6 - 2 - 8 - 2);
+        // What is delivered stands in the column of that name.
+        let name = shortened(subject.name.strip_prefix("delivery by ").unwrap_or(&subject.name), NAME);
+        let words = shortened(&words(subject), COLUMNS - NAME - 21);
         let is_different = matches!(subject.verdict, Verdict::Different(_));
-        let [name, words] = [format!("{name:<40}"), words].map(|text| match is_different {
+        let [name, words] = [format!("{name:<NAME$}"), words].map(|text| match is_different {
             true => self.toned(Tone::Bad, &text),
             false => text,
         });
@@ -178,11 +181,11 @@ impl Screen {
     /// What was found, with its remedy.
     pub(super) fn found(&mut self, plot: &Plot, report: Option<&Report>) -> std::io::Result<()> {
         let Some(subject) = report.and_then(|report| plot.culprit(report)) else { return Ok(()) };
-        let seconds = plot.story.found_after.unwrap_or_default().as_secs_f64();
+        let seconds = plot.story.found_after.unwrap_or_default().as_secs();
         let title = subject.failure.map_or("a failure without a name", |failure| failure.explain().title);
         let remedy = subject.failure.map_or("", |failure| failure.explain().remedy);
         let mut out = std::io::stdout().lock();
-        let head = format!("Found within {seconds:.0} s: {}, {title}", subject.name);
+        let head = format!("Found after {seconds} s: {}, {title}", subject.name);
         writeln!(out, "\n{}", self.toned(Tone::Bad, &head))?;
         for (word, text) in [("where", subject.sentence.as_str()), ("remedy", remedy)] {
             write!(out, "{}", wrapped(&format!("  {word:<8}{text}"), COLUMNS, 10))?;
@@ -226,9 +229,9 @@ impl Screen {
         if untrue.is_empty() {
             let (proven, found) = (seconds(story.proven_after), seconds(story.found_after));
             let text = format!(
-                "Verdict: parity was proven after {proven} s, a backend that refused everything for a while changed \
-                 nothing, and what was provoked was found and named within {found} s, without a false alarm. Both \
-                 backends got all there was, to the item."
+                "Verdict: parity was proven after {proven} s; a backend that refused everything for a while made no \
+                 difference; what went wrong was found and named after {found} s; there was no false alarm. Both \
+                 backends got all that they were to get: no item was lost, and no numbered one came twice."
             );
             return write!(out, "\n{}", self.toned(Tone::Good, &wrapped(&text, COLUMNS, 0)));
         }
@@ -241,6 +244,14 @@ impl Screen {
 fn words(subject: &Subject) -> String {
     match &subject.verdict {
         Verdict::Different(finding) => finding.cause.to_string(),
+        Verdict::Inconclusive { needs } => match needs {
+            Needs::Data { from } => format!("nothing came from the {from} side yet"),
+            Needs::Overlap => "nothing of the same time yet".to_owned(),
+            Needs::Delivery { items, .. } => format!("{items} items wait for the backend"),
+            Needs::Windows { more, .. } => format!("needs {more} more windows of time"),
+            Needs::Events { more, .. } => format!("needs to count about {more:.0} more"),
+            Needs::Steadiness { .. } => "needs more time".to_owned(),
+        },
         _ => subject.sentence.clone(),
     }
 }

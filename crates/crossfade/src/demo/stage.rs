@@ -102,14 +102,18 @@ fn yaml(ports: Ports) -> String {
     timer_histogram_mapping:
       - statsd_type: timing
         observer_type: histogram
-        histogram: {{explicit_buckets: [{{matcher_pattern: '.*', buckets: [5, 10, 25, 50, 100, 250, 500, 1000]}}]}}
+        histogram:
+          explicit_buckets:
+            - {{matcher_pattern: '.*', buckets: [5, 10, 25, 50, 100, 250, 500, 1000]}}
   prometheus:
     config:
       scrape_configs:
-        - {{job_name: payment, scrape_interval: 500ms, static_configs: [{{targets: ['127.0.0.1:{metrics}']}}]}}
+        - job_name: payment
+          scrape_interval: 500ms
+          static_configs: [{{targets: ['127.0.0.1:{metrics}']}}]
   otlp:
     protocols: {{grpc: {{endpoint: 127.0.0.1:{otlp}}}}}
-  otlp/numbered:            # belongs to neither side; its items are counted at the backends
+  otlp/numbered:   # of neither side: its items are counted one by one at the backends
     protocols: {{grpc: {{endpoint: 127.0.0.1:{numbered}}}}}
 processors:
   batch: {{timeout: 200ms, send_batch_size: 2000}}
@@ -129,7 +133,10 @@ service:
       receivers: [statsd, prometheus, otlp/numbered]
       processors: [batch]
       exporters: [prometheusremotewrite/legacy]
-    metrics/new: {{receivers: [otlp, otlp/numbered], processors: [batch], exporters: [otlp/new]}}
+    metrics/new:
+      receivers: [otlp, otlp/numbered]
+      processors: [batch]
+      exporters: [otlp/new]
     traces: {{receivers: [otlp/numbered], processors: [batch], exporters: [otlp/new]}}
     logs: {{receivers: [otlp/numbered], processors: [batch], exporters: [otlp/new]}}
 migration:
@@ -139,7 +146,8 @@ migration:
   names:
     - {{legacy: shop.orders, new: shop.orders, labels: {{state: shop.order.state}}}}
     - {{legacy: shop.checkout.time, new: shop.checkout.duration, scale: 0.001}}
-  parity: {{margin: 4%, settle: 2s, skew: 100ms, interval: 1s, every: 1s}}   # wide: it has a minute, not a day
+  # The margin is wide, since there is a minute to prove it and not a day.
+  parity: {{margin: 4%, settle: 2s, skew: 100ms, interval: 1s, every: 1s}}
 "
     )
 }
