@@ -29,6 +29,9 @@ pub struct Document {
     pub(crate) confidence: f64,
     /// What kept something from being compared.
     pub(crate) notes: Vec<String>,
+    /// What nobody asked to have compared, though one side has it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    remarks: Vec<String>,
     #[serde(flatten)]
     pub(crate) report: Report,
     /// What is known of the failures that were found.
@@ -134,6 +137,7 @@ impl Document {
             margin_ratio,
             confidence,
             notes,
+            remarks: Vec::new(),
             report,
             failures,
         }
@@ -143,6 +147,12 @@ impl Document {
     #[must_use]
     pub fn of_migration(self, migration: Option<String>, at_unix_ns: u64) -> Document {
         Document { migration, at_unix_ns: Some(at_unix_ns), ..self }
+    }
+
+    /// The same with what is to be said beside the verdicts, and keeps none of them open.
+    #[must_use]
+    pub fn with_remarks(self, remarks: Vec<String>) -> Document {
+        Document { remarks, ..self }
     }
 
     /// Subjects, those that differ first, then what is open: what has the same cause together, and the most at first.
@@ -203,7 +213,7 @@ impl Document {
         let collision = |collision: &parity::CollisionReport| {
             format!("on the {} side {} all become {}", collision.side, collision.names.join(" and "), collision.name)
         };
-        self.notes.iter().cloned().chain(self.report.collisions.iter().map(collision)).collect()
+        self.notes.iter().chain(&self.remarks).cloned().chain(self.report.collisions.iter().map(collision)).collect()
     }
 }
 
@@ -248,13 +258,27 @@ pub(crate) fn headline(subject: &Subject) -> String {
 
 /// Whether the details of a subject say nothing that its headline does not say.
 pub(crate) fn adds_nothing(subject: &Subject) -> bool {
-    let Verdict::Different(Finding { cause: Cause::SeriesMissing { .. }, .. }) = &subject.verdict else { return false };
+    matches!(&subject.verdict, Verdict::Different(Finding { cause: Cause::SeriesMissing { .. }, .. }))
+        && repeats(subject)
+}
+
+/// Whether the parts of a subject that differ say nothing that its sentence does not say.
+pub(crate) fn repeats(subject: &Subject) -> bool {
     let mut differing = subject.parts.iter().filter(|part| matches!(part.verdict, Verdict::Different(_)));
-    let first = differing.next();
-    let is_itself = first.is_none_or(|part| {
+    let is_itself = differing.next().is_none_or(|part| {
         part.name == subject.name || part.name.strip_prefix("1 series such as ").is_some_and(|one| one == subject.name)
     });
     is_itself && differing.next().is_none() && other_names(subject).is_none()
+}
+
+/// Whether a difference is that of sets of series, of which one shows as much as many.
+pub(crate) fn is_of_sets(subject: &Subject) -> bool {
+    let Verdict::Different(finding) = &subject.verdict else { return false };
+    use Cause::{AttributeMissing, MovedToTarget, SeriesMissing, ValueRewritten};
+    matches!(
+        finding.cause,
+        SeriesMissing { .. } | AttributeMissing { .. } | MovedToTarget { .. } | ValueRewritten { .. }
+    )
 }
 
 /// A verdict as people read it.

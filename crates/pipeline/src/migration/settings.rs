@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use config::{ComponentId, Diagnostic, Secret, Section, Spanned};
 use otlp::Signal;
-use parity::{Demand, Depth, LogSettings, MetricSettings, NameSettings, Rule, Settings, Side, TraceSettings};
+use parity::{
+    Demand, Depth, LogFields, LogSettings, MetricSettings, NameSettings, Rule, Settings, Side, TraceSettings,
+};
 
 use crate::service::PipelineSettings;
 
@@ -69,6 +71,10 @@ pub struct Comparison {
     pub interval: Option<Duration>,
     /// Attributes of spans and records that are left out.
     pub ignored_attributes: Vec<String>,
+    /// What of a log record is compared; where it is not said, the place decides.
+    pub logs: Option<LogFields>,
+    /// What names a stream of logs; where it is not said, the place decides.
+    pub stream_labels: Option<Vec<String>>,
     /// Of a thousand series, streams and traces so many are compared.
     pub share_permille: u32,
 }
@@ -81,6 +87,8 @@ impl Default for Comparison {
             settle: None,
             interval: None,
             ignored_attributes: Vec::new(),
+            logs: None,
+            stream_labels: None,
             share_permille: 1000,
         }
     }
@@ -96,6 +104,8 @@ impl Comparison {
         let interval_ns = self.interval.map_or(metrics.interval_ns, nanoseconds);
         let traces = TraceSettings { demand, settle_ns, share_permille, ..TraceSettings::default() };
         let logs = LogSettings { demand, settle_ns, ..LogSettings::default() };
+        let stream_labels = self.stream_labels.clone().unwrap_or_else(|| logs.stream_labels.clone());
+        let logs = LogSettings { compared: self.logs.unwrap_or(logs.compared), stream_labels, ..logs };
         Settings {
             metrics: MetricSettings { interval_ns, share_permille, ..metrics },
             logs: LogSettings { ignored_attributes: ignored_attributes.clone(), ..logs },
@@ -316,7 +326,12 @@ fn read_parity(parity: &mut Section<'_>) -> Migration {
     });
     let names =
         NameSettings { ignored_labels: ignored.iter().cloned().collect(), resource_labels, ..NameSettings::default() };
-    let comparison = Comparison { demand, names, settle, interval, ignored_attributes: ignored, share_permille };
+    let fields = [("records", LogFields::Records), ("bodies", LogFields::Bodies), ("counts", LogFields::Counts)];
+    let logs = parity.get("logs").one_of(&fields).optional();
+    let stream_labels = parity.get("stream_labels").strings().optional();
+    let ignored_attributes = ignored;
+    let comparison =
+        Comparison { demand, names, settle, interval, ignored_attributes, logs, stream_labels, share_permille };
     Migration { comparison, every, buffer_bytes, answers, ..Migration::default() }
 }
 
