@@ -12,6 +12,7 @@ mod drift;
 mod factor;
 mod failures;
 mod gauge;
+mod halves;
 mod histogram;
 mod logs;
 mod members;

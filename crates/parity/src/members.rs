@@ -8,7 +8,7 @@ use hashbrown::HashMap;
 
 use crate::counter::Count;
 
-/// So many writers of one series are told apart; what further ones write is left out, and counted.
+/// So many writers of one series are told apart; what further ones write is left out.
 const WRITERS_MAX: usize = 256;
 
 /// A cumulative or a delta value of one writer.
@@ -20,6 +20,9 @@ pub enum Form {
     Delta,
 }
 
+/// A hash of a writer, so that none takes no room of its own.
+type Writer = std::num::NonZeroU64;
+
 #[derive(Clone, Copy, Debug)]
 struct Last {
     start_unix_ns: u64,
@@ -30,11 +33,10 @@ struct Last {
 /// The writers of one series.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Members {
-    single: Option<(u64, Last)>,
-    several: Option<Box<HashMap<u64, Last, foldhash::fast::RandomState>>>,
+    single: Option<(Writer, Last)>,
+    several: Option<Box<HashMap<Writer, Last, foldhash::fast::RandomState>>>,
     total: f64,
     turns: Turns,
-    left_out: u64,
 }
 
 /// How often what should be one writer was another one: two of them share an identity.
@@ -88,6 +90,7 @@ impl Members {
             self.total += count.value;
             return Some(Count { value: self.total, start_unix_ns: 0, ..count });
         }
+        let writer = Writer::new(writer).unwrap_or(Writer::MIN);
         let last = Last { start_unix_ns: count.start_unix_ns, time_unix_ns: count.time_unix_ns, value: count.value };
         match &mut self.single {
             None if self.several.is_none() => {
@@ -109,15 +112,12 @@ impl Members {
         self.add_to_several(writer, last, count)
     }
 
-    fn add_to_several(&mut self, writer: u64, last: Last, count: Count) -> Option<Count> {
+    fn add_to_several(&mut self, writer: Writer, last: Last, count: Count) -> Option<Count> {
         let single = self.single.take();
         let several = self.several.get_or_insert_with(|| Box::new(single.into_iter().collect()));
         let is_full = several.len() >= WRITERS_MAX;
         let increase = match several.get_mut(&writer) {
-            None if is_full => {
-                self.left_out += 1;
-                return None;
-            }
+            None if is_full => return None,
             // A writer that joins has counted before anyone looked.
             None => {
                 several.insert(writer, last);

@@ -36,7 +36,7 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-const SERIES: usize = 200;
+const SERIES: usize = 400;
 
 /// The most bytes that a series and side took, and what they take at the end. Samples come every 15 s, looks every 30 s,
 /// what is older than 120 s is settled.
@@ -56,24 +56,25 @@ fn check(kind: Kind, hours: u64, most_max: i64, last_max: i64) {
             comparator.close();
             last = bytes();
         }
-        if round % 240 == 239 && (round / 240 < 4 || round / 240 == hours - 1) {
+        if round % 240 == 239 {
             println!("{kind:?} after {} h: {last} bytes for a series and side, {most} at most so far", round / 240 + 1);
         }
     }
     assert!(most <= most_max && last <= last_max, "{kind:?}: {most} bytes at most, {last} after {hours} h");
 }
 
+/// In the first three hours the trend of a loss is looked for, which takes more.
 #[test]
-fn a_counter_takes_at_most_a_kibibyte_on_each_side_over_a_day() {
-    check(Kind::Counter, 24, 2000, 1024);
+fn a_counter_takes_at_most_a_kibibyte_on_each_side() {
+    check(Kind::Counter, 4, 1536, 1024);
 }
 
 #[test]
 fn a_gauge_stays_bounded() {
-    check(Kind::Gauge, 6, 100_000, 100_000);
+    check(Kind::Gauge, 1, 100_000, 100_000);
 }
 
 #[test]
 fn a_histogram_stays_bounded() {
-    check(Kind::Histogram, 6, 100_000, 100_000);
+    check(Kind::Histogram, 1, 100_000, 100_000);
 }

@@ -96,9 +96,10 @@ impl Ranked {
     fn of(series: &[u32], judged: &[Option<Judged>]) -> Ranked {
         let mut first: [Vec<u32>; RANKS] = Default::default();
         let mut counts = [0u64; RANKS];
-        // Equal ones come together to the widest margin; of others, the first one stands for all.
+        // Equal ones come together to the widest margin; of others, the one that weighs most stands for all.
         let mut margins: Option<(f64, f64)> = None;
         let mut remarked = Vec::new();
+        let mut heaviest: [Option<(f64, u32)>; RANKS] = [None; RANKS];
         for number in series {
             let judged = judged[*number as usize].as_ref();
             let rank = judged.map_or(UNJUDGED, rank_of);
@@ -110,16 +111,22 @@ impl Ranked {
                 Some(Judged::Equal { margin_ratio, confidence }) => {
                     let (margin, least) = margins.unwrap_or((0.0, 1.0));
                     margins = Some((margin.max(*margin_ratio), least.min(*confidence)));
+                    continue;
                 }
                 Some(Judged::Other(verdict)) if rank == EQUIVALENT => remarked.push(&**verdict),
                 _ => {}
             }
+            // Of those that weigh the same it is the first one, by its labels.
+            let weight = judged.map_or(f64::INFINITY, weight_of);
+            if heaviest[rank].is_none_or(|(most, _)| weight > most) {
+                heaviest[rank] = Some((weight, *number));
+            }
         }
-        let of_first = |rank: usize| first[rank].first().map(|number| verdict_of(&judged[*number as usize]));
+        let of_rank = |rank: usize| heaviest[rank].map(|(_, number)| verdict_of(&judged[number as usize]));
         let plain =
             margins.map(|(margin_ratio, confidence)| Verdict::Equivalent { margin_ratio, confidence, remark: None });
         let equal = || plain.into_iter().chain(remarked.into_iter().cloned()).reduce(together);
-        let worst = of_first(0).or_else(|| of_first(UNJUDGED)).or_else(equal).or_else(|| of_first(RANKS - 1));
+        let worst = of_rank(0).or_else(|| of_rank(UNJUDGED)).or_else(equal).or_else(|| of_rank(RANKS - 1));
         let named = (0..RANKS).filter(|rank| counts[*rank] > 0);
         let counts = named.map(|rank| (NAMES[rank], counts[rank])).collect();
         Ranked { first, worst, counts }
@@ -141,6 +148,14 @@ fn rank_of(judged: &Judged) -> usize {
         Judged::Equal { .. } => EQUIVALENT,
         Judged::NeedsEvents { .. } => UNJUDGED,
         Judged::Other(verdict) => rank(verdict).into(),
+    }
+}
+
+fn weight_of(judged: &Judged) -> f64 {
+    match judged {
+        Judged::Equal { .. } => 0.0,
+        Judged::NeedsEvents { margin_ratio, .. } => *margin_ratio,
+        Judged::Other(verdict) => weight(verdict),
     }
 }
 
