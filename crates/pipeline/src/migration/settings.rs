@@ -103,7 +103,7 @@ impl Comparison {
         let metrics = MetricSettings { demand, names: self.names.clone(), settle_ns, ..MetricSettings::default() };
         let interval_ns = self.interval.map_or(metrics.interval_ns, nanoseconds);
         let traces = TraceSettings { demand, settle_ns, share_permille, ..TraceSettings::default() };
-        let logs = LogSettings { demand, settle_ns, ..LogSettings::default() };
+        let logs = LogSettings { demand, settle_ns, share_permille, ..LogSettings::default() };
         let stream_labels = self.stream_labels.clone().unwrap_or_else(|| logs.stream_labels.clone());
         let logs = LogSettings { compared: self.logs.unwrap_or(logs.compared), stream_labels, ..logs };
         Settings {
