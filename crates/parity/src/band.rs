@@ -98,8 +98,9 @@ impl Band {
         if self.growth() <= 0.0 {
             return Some(Interval::ALL);
         }
-        let best = self.best_factor();
         let rounding = 1e-9 * (1.0 + self.ceiling.last().map_or(0.0, |(_, high)| high.abs()));
+        // Nearly always one fits, and the ends can be looked for from there.
+        let best = if self.slack(1.0) >= 0.0 { 1.0 } else { self.best_factor() };
         if self.slack(best) < -rounding {
             return None;
         }
@@ -128,7 +129,7 @@ impl Band {
         let rise = heights().fold(f64::NEG_INFINITY, f64::max) - heights().fold(f64::INFINITY, f64::min);
         let steepest = 2.0 * (rise.abs() / self.growth()) + 1.0;
         let (mut low, mut high) = (-steepest, steepest);
-        for _ in 0..200 {
+        for _ in 0..100 {
             let third = (high - low) / 3.0;
             let (left, right) = (low + third, high - third);
             if self.slack(left) < self.slack(right) { low = left } else { high = right }

@@ -421,6 +421,11 @@ impl Counter {
         is_closed_broken || !self.bands.iter().map(|(_, pair)| pair).all(fits) || self.first_lost().is_some()
     }
 
+    /// Whether there is anything that a verdict could call different, which is known at no cost.
+    pub(crate) fn may_differ(&self) -> bool {
+        self.broken_since_unix_ns.is_some() || self.unborn.is_some() || self.injected().is_some()
+    }
+
     /// Where both sides count from the same beginning and an offset remains.
     fn first_lost(&self) -> Option<(Side, f64)> {
         let offsets =
