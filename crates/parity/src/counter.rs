@@ -192,12 +192,21 @@ impl Counter {
                 self.look_at_birth(side, demand.skew_ns);
             }
         }
-        self.has_drifted |= self.drift.as_ref().is_some_and(|drift| drift.1.loss(demand).is_some());
+        self.has_drifted |= self.drifts(demand);
         self.forget(demand.skew_ns);
         self.close_old_epochs();
         if self.broken_since_unix_ns.is_none() && self.is_broken() {
             self.broken_since_unix_ns = self.new.last.map(|last| last.time_unix_ns).min(Some(watermark_unix_ns));
         }
+    }
+
+    /// Whether the trend shows a loss, which the sandwich allows too: at least half of it.
+    fn drifts(&self, demand: &Demand) -> bool {
+        let Some((epochs, drift)) = self.drift.as_deref() else { return false };
+        let Some(slope) = drift.loss(demand) else { return false };
+        let factor = 1.0 / (1.0 - 0.5 * slope);
+        let pair = self.bands.iter().find(|(known, _)| known == epochs);
+        pair.is_some_and(|(_, pair)| pair.band.offsets(factor).is_some())
     }
 
     /// The side whose next sample is the earlier one, so that all are compared in the order of time.
@@ -426,6 +435,11 @@ impl Counter {
         let is_closed_broken = self.closed.factors().is_none_or(|factors| !factors.contains(1.0));
         let fits = |pair: &Pair| pair.band.is_empty() || pair.band.offsets(1.0).is_some();
         is_closed_broken || !self.bands.iter().map(|(_, pair)| pair).all(fits) || self.first_lost().is_some()
+    }
+
+    /// Whether there is anything that a verdict could call different, which is known at no cost.
+    pub(crate) fn may_differ(&self) -> bool {
+        self.broken_since_unix_ns.is_some() || self.unborn.is_some() || self.injected().is_some()
     }
 
     /// Where both sides count from the same beginning and an offset remains.

@@ -7,14 +7,15 @@
 //! an interval, are a share of it) and where in the bracket the sample lies (phases that slide). Where the slide cannot
 //! be told from a loss, the slope is known badly and nothing is said.
 //!
-//! The test speaks only if the slope is beyond a quarter of the margin, and beyond what clocks that wander within their
-//! bound and samplers that slide past groups of events can do, by a multiple of its error that chance reaches once in a million looks. The error is the larger one of
-//! two: what the residuals show, neighbours taken together, and what random events in groups as large as they seem would
-//! make. And it speaks only where the residuals look like random events: as large as such events make them, and each for
-//! itself. Events that are added up and handed on by a clock of their own, past which the samplers slide, leave another
-//! trace, and so do most other things that are not a loss.
+//! The test speaks only if the slope is beyond a share of the margin, and beyond what clocks that wander within their bound
+//! and samplers that slide past a group of events can do, by a multiple of its error that chance reaches once in a million
+//! looks. The error is what random events in groups as large as they seem would make. And it speaks only where that is
+//! believable, in three ways. From one sample to the next the residuals move as random events make them move; over longer
+//! times a loss moves them too, since it comes at random itself. A line explains the deficit better than any single step
+//! does, which is what a sampler leaves that slides past the moments at which events are added up and handed on. And, where
+//! the counter looks at it, the sandwich has room for at least half of the slope.
 
-use crate::stats::{normal_quantile, student_quantile};
+use crate::stats::normal_quantile;
 use crate::verdict::Demand;
 
 /// So many blocks are kept; when they are full, neighbours become one.
@@ -26,10 +27,16 @@ const BLOCKS_MIN: usize = 20;
 /// The chance of a false alarm at one look.
 const FALSE_ALARM: f64 = 1e-6;
 /// Of the margin, so much is left to what the fit does not know.
-const SHARE_OF_MARGIN: f64 = 0.25;
+const SHARE_OF_MARGIN: f64 = 0.15;
 
-/// The squares of residuals may be so large, beside what they are expected to be.
-const SIZES: std::ops::Range<f64> = 0.6..1.6;
+/// The squares of differences between neighbouring residuals may be so large, beside what they are expected to be.
+const SIZES: std::ops::Range<f64> = 0.4..2.2;
+/// How these differences may go together, as a multiple of what chance makes of as many.
+const TOGETHER_MAX: f64 = 4.0;
+/// By so much the line has to be better than any step, in squares of residuals.
+const BETTER_BY: f64 = 4.0;
+/// Width and place move the deficit by such a share of the bracket: more would be events that are not random.
+const OF_BRACKET: f64 = 0.3;
 
 /// Terms of the fit: 1, the count, the width, and the width times the place in it.
 const TERMS: usize = 4;
@@ -117,15 +124,12 @@ impl Drift {
     }
 
     fn close_block(&mut self) {
-        let samples = self.open_samples as f32;
-        let Block { count, deficit, width, place, variance } = std::mem::take(&mut self.open);
-        self.open_samples = 0;
-        let [count, deficit, width, place] = [count, deficit, width, place].map(|sum| sum / samples);
+        let block = std::mem::take(&mut self.open).over(std::mem::take(&mut self.open_samples));
         // Grown by hand: a series has no bytes to spare.
         if self.blocks.len() == self.blocks.capacity() {
             self.blocks.reserve_exact(8);
         }
-        self.blocks.push(Block { count, deficit, width, place, variance: variance / samples.powi(2) });
+        self.blocks.push(block);
         if self.blocks.len() >= BLOCKS_MAX {
             self.blocks = self.blocks.chunks(2).map(Block::mean).collect();
             self.block_samples = self.block_samples.max(1) * 2;
@@ -140,71 +144,53 @@ impl Drift {
         self.block_samples > BLOCK_SAMPLES_MAX
     }
 
+    /// How many events seem to come together, at least one.
+    fn groups(&self) -> f64 {
+        if self.widths > 0.0 { (self.squares / self.widths).max(1.0) } else { 1.0 }
+    }
+
     /// The share that is lost, negative where the other side loses, if it is beyond doubt that it is not nothing.
     pub(crate) fn loss(&self, demand: &Demand) -> Option<f64> {
         if self.blocks.len() < BLOCKS_MIN {
             return None;
         }
-        let first = self.first?;
-        let seconds = self.last_unix_ns.saturating_sub(first.time_unix_ns) as f64;
-        let (slope, error) = self.fit()?;
+        let seconds = self.last_unix_ns.saturating_sub(self.first?.time_unix_ns) as f64;
         let of_skew = 2.0 * demand.skew_ns as f64 / seconds.max(1.0);
         // A sampler that slides past the moments at which groups come moves by one of them.
-        let of_group = self.width_min / f64::from(self.blocks.last()?.count).max(1.0);
+        let of_group = self.width_min.min(self.groups()) / f64::from(self.blocks.last()?.count).max(1.0);
         let allowed = of_skew.max(SHARE_OF_MARGIN * demand.margin_ratio).max(of_group);
-        (slope.abs() - allowed > error).then_some(slope)
+        let rows = self.rows();
+        let fit = Fit::of(&rows)?;
+        let size = fit.local_size(&rows)?;
+        let error = fit.variance * size.max(1.0);
+        let is_clear = fit.slope().abs() - allowed > error.sqrt() * normal_quantile(1.0 - FALSE_ALARM);
+        let is_line = || fit.squares(&rows) + BETTER_BY * size < best_step(&rows);
+        (is_clear && is_line()).then(|| fit.slope())
     }
 
-    /// The slope over the count, and how far from the truth chance may bring it.
-    fn fit(&self) -> Option<(f64, f64)> {
-        let groups = if self.widths > 0.0 { (self.squares / self.widths).max(1.0) } else { 1.0 };
-        // A count moves in steps of one: no sample is better than that.
-        let variance = |block: &Block| (groups * f64::from(block.variance)).max(1.0 / 12.0);
-        let rows: Vec<([f64; TERMS], f64, f64)> = self
-            .blocks
-            .iter()
-            .map(|block| {
-                let terms = [1.0, block.count.into(), block.width.into(), block.place.into()];
-                (terms, f64::from(block.deficit), variance(block))
-            })
-            .collect();
-        let mut matrix = [[0.0; TERMS]; TERMS];
-        let mut right = [0.0; TERMS];
-        for (terms, deficit, variance) in &rows {
-            for row in 0..TERMS {
-                right[row] += terms[row] * deficit / variance;
-                for column in 0..TERMS {
-                    matrix[row][column] += terms[row] * terms[column] / variance;
-                }
-            }
-        }
-        // What does not vary stands still instead of making the rest unknowable.
-        for (at, row) in matrix.iter_mut().enumerate() {
-            row[at] *= 1.0 + 1e-7;
-        }
-        let inverse = invert(matrix)?;
-        let solution: [f64; TERMS] = std::array::from_fn(|row| dot(&inverse[row], &right));
-        let are_random = are_random(
-            rows.iter().map(|(terms, deficit, variance)| (deficit - dot(&solution, terms)) / variance.sqrt()),
-        );
-        if !are_random {
-            return None;
-        }
-        // What each row adds to the error of the slope.
-        let influences: Vec<f64> = rows
-            .iter()
-            .map(|(terms, deficit, variance)| dot(&inverse[1], terms) / variance * (deficit - dot(&solution, terms)))
-            .collect();
-        let lag = |lag: usize| -> f64 { influences[lag..].iter().zip(&influences).map(|(a, b)| a * b).sum() };
-        let seen = (0..=2).map(|at| lag(at) * [1.0, 4.0 / 3.0, 2.0 / 3.0][at]).sum::<f64>().max(lag(0));
-        let freedom = (rows.len() - TERMS) as f64;
-        let of_residuals = (seen * rows.len() as f64 / freedom).sqrt() * student_quantile(1.0 - FALSE_ALARM, freedom);
-        let of_model = inverse[1][1].sqrt() * normal_quantile(1.0 - FALSE_ALARM);
-        Some((solution[1], of_residuals.max(of_model)))
+    /// The blocks, and what is not yet one.
+    fn rows(&self) -> Vec<Row> {
+        let groups = self.groups();
+        let open = (self.open_samples > 0).then(|| self.open.over(self.open_samples));
+        let row = |block: Block| Row {
+            terms: [1.0, block.count.into(), block.width.into(), block.place.into()],
+            deficit: block.deficit.into(),
+            // A count moves in steps of one: no sample is better than that.
+            variance: (groups * f64::from(block.variance)).max(1.0 / 12.0),
+        };
+        self.blocks.iter().copied().chain(open).map(row).collect()
     }
 }
 
 impl Block {
+    /// The mean of what was added up.
+    fn over(self, samples: u32) -> Block {
+        let samples = samples as f32;
+        let Block { count, deficit, width, place, variance } = self;
+        let [count, deficit, width, place] = [count, deficit, width, place].map(|sum| sum / samples);
+        Block { count, deficit, width, place, variance: variance / samples.powi(2) }
+    }
+
     fn mean(pair: &[Block]) -> Block {
         let count = pair.len() as f32;
         let of = |field: fn(&Block) -> f32| pair.iter().map(field).sum::<f32>() / count;
@@ -218,15 +204,85 @@ impl Block {
     }
 }
 
-/// Whether residuals, each over its expected size, are about as large as expected and independent of each other.
-fn are_random(residuals: impl Iterator<Item = f64>) -> bool {
-    let residuals: Vec<f64> = residuals.collect();
-    let count = residuals.len() as f64;
-    let lagged = |lag: usize| residuals[lag..].iter().zip(&residuals).map(|(a, b)| a * b).sum::<f64>();
-    let squares = lagged(0);
-    let size = squares / (count - TERMS as f64);
-    let is_white = (1..=3).all(|lag| (lagged(lag) / squares).abs() < 3.0 / count.sqrt());
-    SIZES.contains(&size) && is_white
+/// One equation of the fit.
+#[derive(Clone, Copy, Debug)]
+struct Row {
+    terms: [f64; TERMS],
+    deficit: f64,
+    variance: f64,
+}
+
+/// What fits the rows best.
+#[derive(Clone, Copy, Debug)]
+struct Fit {
+    solution: [f64; TERMS],
+    /// Of the slope.
+    variance: f64,
+}
+
+impl Fit {
+    fn of(rows: &[Row]) -> Option<Fit> {
+        let mut matrix = [[0.0; TERMS]; TERMS];
+        let mut right = [0.0; TERMS];
+        for row in rows {
+            for (at, term) in row.terms.into_iter().enumerate() {
+                let weighed = term / row.variance;
+                right[at] += weighed * row.deficit;
+                matrix[at].iter_mut().zip(row.terms).for_each(|(sum, other)| *sum += weighed * other);
+            }
+        }
+        // What does not vary stands still instead of making the rest unknowable.
+        for (at, row) in matrix.iter_mut().enumerate() {
+            row[at] *= 1.0 + 1e-7;
+        }
+        matrix[2][2] += OF_BRACKET.powi(-2);
+        matrix[3][3] += OF_BRACKET.powi(-2);
+        let inverse = invert(matrix)?;
+        let solution = std::array::from_fn(|row| dot(&inverse[row], &right));
+        Some(Fit { solution, variance: inverse[1][1] })
+    }
+
+    fn slope(&self) -> f64 {
+        self.solution[1]
+    }
+
+    fn residual(&self, row: &Row) -> f64 {
+        (row.deficit - dot(&self.solution, &row.terms)) / row.variance.sqrt()
+    }
+
+    fn squares(&self, rows: &[Row]) -> f64 {
+        rows.iter().map(|row| self.residual(row).powi(2)).sum()
+    }
+
+    /// How large residuals are beside what is expected, seen from one to the next; none if that is too much or too little,
+    /// or if they are not independent of each other. Differences of independent values go together by a half, and no
+    /// further.
+    fn local_size(&self, rows: &[Row]) -> Option<f64> {
+        let residuals: Vec<f64> = rows.iter().map(|row| self.residual(row)).collect();
+        let steps: Vec<f64> = residuals.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        let count = steps.len() as f64;
+        let lagged = |lag: usize| steps[lag..].iter().zip(&steps).map(|(a, b)| a * b).sum::<f64>();
+        let squares = lagged(0);
+        let size = squares / 2.0 / (count - (TERMS - 1) as f64);
+        let expected = [-0.5, 0.0, 0.0];
+        let is_white = (1..)
+            .zip(expected)
+            .all(|(lag, expected)| (lagged(lag) / squares - expected).abs() < TOGETHER_MAX / count.sqrt());
+        (SIZES.contains(&size) && is_white).then_some(size)
+    }
+}
+
+/// The squares of residuals that the best single step leaves in place of the line.
+fn best_step(rows: &[Row]) -> f64 {
+    let squares = |at: usize| {
+        let step = |(row, known): (usize, &Row)| {
+            let [one, _, width, place] = known.terms;
+            Row { terms: [one, f64::from(u8::from(row >= at)), width, place], ..*known }
+        };
+        let rows: Vec<Row> = rows.iter().enumerate().map(step).collect();
+        Fit::of(&rows).map(|fit| fit.squares(&rows))
+    };
+    (2..rows.len() - 1).filter_map(squares).fold(f64::INFINITY, f64::min)
 }
 
 fn dot(left: &[f64; TERMS], right: &[f64; TERMS]) -> f64 {

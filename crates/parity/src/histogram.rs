@@ -288,7 +288,7 @@ impl Histogram {
     /// values together is enough.
     fn shifted(&self, demand: &Demand) -> Option<Verdict> {
         let demand = self.of_bound(demand);
-        self.bounds.iter().find_map(|(bound, counter)| {
+        self.bounds.iter().filter(|(_, counter)| counter.may_differ()).find_map(|(bound, counter)| {
             let Verdict::Different(finding) = counter.verdict(&demand) else { return None };
             // What is missing under a bound and altogether is a loss, which shows in the bound first.
             let (missing, of_all) = (counter.deficit(), self.count.deficit());

@@ -420,9 +420,11 @@ impl Counted {
             self.recent.pop_front();
         }
         let mut values: Vec<f64> = self.recent.iter().map(|recent| recent.1).collect();
-        values.sort_by(f64::total_cmp);
-        let index = (quantile * values.len() as f64) as usize;
-        values.get(index.min(values.len().saturating_sub(1))).copied().unwrap_or(f64::NAN)
+        if values.is_empty() {
+            return f64::NAN;
+        }
+        let index = ((quantile * values.len() as f64) as usize).min(values.len() - 1);
+        *values.select_nth_unstable_by(index, f64::total_cmp).1
     }
 }
 
