@@ -3,7 +3,9 @@
 use otlp::{Batch, Signal};
 use serde::Serialize;
 
+use crate::evidence::EValue;
 use crate::failures::Failure;
+use crate::family::Family;
 use crate::logs::{LogSettings, Logs, StreamVerdict};
 use crate::metrics::{MetricSettings, MetricVerdict, Metrics};
 use crate::names::Collision;
@@ -27,6 +29,8 @@ pub struct Comparator {
     metrics: Metrics,
     logs: Logs,
     traces: Traces,
+    /// So many of the differences that are claimed may be none.
+    level: f64,
 }
 
 /// Something that is compared, and what the comparison came to.
@@ -109,7 +113,10 @@ impl Report {
 impl Comparator {
     /// Compares by settings.
     pub fn new(settings: Settings) -> Comparator {
+        let demands = [settings.metrics.demand, settings.logs.demand, settings.traces.demand];
+        let confidence = demands.iter().map(|demand| demand.confidence).fold(0.0, f64::max);
         Comparator {
+            level: 1.0 - confidence,
             metrics: Metrics::new(settings.metrics),
             logs: Logs::new(settings.logs),
             traces: Traces::new(settings.traces),
@@ -137,9 +144,18 @@ impl Comparator {
     }
 
     fn close_until(&mut self, watermark: impl Fn(u64) -> u64) -> Report {
-        let metrics = self.metrics.close(watermark(self.metrics.watermark()));
         let logs = self.logs.close(watermark(self.logs.watermark()));
-        let traces = self.traces.close(watermark(self.traces.watermark()));
+        let mut traces = self.traces.close(watermark(self.traces.watermark()));
+        let metrics = self.metrics.judge(watermark(self.metrics.watermark()));
+        // Records of logs are counted one by one, without chance.
+        let of_logs = logs.iter().map(|stream| (&stream.verdict, EValue::CERTAIN));
+        let of_traces = traces.iter().map(|population| (&population.verdict, population.strength));
+        let family = Family::of(metrics.claims().chain(of_traces).chain(of_logs), self.level);
+        let metrics = metrics.report(&family);
+        for population in &mut traces {
+            let verdict = population.verdict.clone();
+            population.verdict = family.judge(verdict, population.strength);
+        }
         let subjects = traces.into_iter().map(Subject::from);
         let subjects = subjects.chain(metrics.metrics.into_iter().map(Subject::from));
         let subjects = subjects.chain(logs.into_iter().map(Subject::from)).collect();

@@ -12,6 +12,7 @@ mod track;
 
 use crate::band::{Band, Interval};
 use crate::drift::{Bracketed, Drift};
+use crate::evidence::{EValue, Looks};
 use crate::factor::exact_factor;
 use crate::thinning::loss_interval;
 use crate::verdict::{Cause, Demand, Finding, Needs, Side, Verdict};
@@ -71,6 +72,8 @@ pub struct Counter {
     /// The trend of the deficit in the newest pair of epochs.
     drift: Option<Box<((u32, u32), Drift)>>,
     has_drifted: bool,
+    /// What the trend comes to over all looks.
+    looks: Looks,
     /// What the other side had counted before a side that was there already got the series: what it has lost.
     unborn: Option<(Side, f64)>,
 }
@@ -165,6 +168,9 @@ impl Counter {
             }
         }
         self.has_drifted |= self.drift.as_ref().is_some_and(|drift| drift.1.loss(demand).is_some());
+        if let Some(drift) = &self.drift {
+            self.looks.look(drift.1.samples(), || drift.1.ln_chance(demand));
+        }
         self.forget(demand.skew_ns);
         self.close_old_epochs();
         if self.broken_since_unix_ns.is_none() && self.is_broken() {
@@ -238,6 +244,7 @@ impl Counter {
         let drift = self.drift.get_or_insert_with(|| Box::new((epochs, Drift::default())));
         if drift.0 != epochs {
             **drift = (epochs, Drift::default());
+            self.looks.begin_anew();
         }
         // Samples in one bracket err together.
         if before.time_unix_ns <= drift.1.bracket_unix_ns {
@@ -387,6 +394,15 @@ impl Counter {
         };
         let lost = loss_interval(events, events - kept, seen.slack, demand.confidence);
         Cause::Loss { side, ratio_low: lost.low, ratio_high: lost.high }
+    }
+
+    /// How strong a difference is: a trend rests on chance, a broken sandwich and whatever else is found does not.
+    pub(crate) fn strength(&self) -> EValue {
+        let is_broken = || self.factors().is_none_or(|factors| !factors.contains(1.0));
+        match self.has_drifted && !is_broken() && self.injected().is_none() && self.first_lost().is_none() {
+            true => self.looks.strength(),
+            false => EValue::CERTAIN,
+        }
     }
 
     /// What both sides have counted where they could be compared.

@@ -14,7 +14,7 @@
 //! itself. Events that are added up and handed on by a clock of their own, past which the samplers slide, leave another
 //! trace, and so do most other things that are not a loss.
 
-use crate::stats::{normal_quantile, student_quantile};
+use crate::stats::{ln_normal_tail, ln_student_tail, normal_quantile, student_quantile};
 use crate::verdict::Demand;
 
 /// So many blocks are kept; when they are full, neighbours become one.
@@ -137,21 +137,40 @@ impl Drift {
 
     /// The share that is lost, negative where the other side loses, if it is beyond doubt that it is not nothing.
     pub(crate) fn loss(&self, demand: &Demand) -> Option<f64> {
+        let (slope, allowed, errors) = self.slope(demand)?;
+        (slope.abs() - allowed > errors.at(FALSE_ALARM)).then_some(slope)
+    }
+
+    /// The logarithm of the chance that the slope comes to what it is where nothing is lost, if it says anything.
+    pub(crate) fn ln_chance(&self, demand: &Demand) -> Option<f64> {
+        let (slope, allowed, errors) = self.slope(demand)?;
+        let beyond = slope.abs() - allowed;
+        let of_residuals = ln_student_tail(beyond / errors.of_residuals, errors.freedom);
+        Some(of_residuals.max(ln_normal_tail(beyond / errors.of_model)))
+    }
+
+    /// So many samples there are, and no more once the trend is not followed any longer.
+    pub(crate) fn samples(&self) -> u32 {
+        u32::try_from(self.blocks.len()).unwrap_or(u32::MAX) * self.block_samples.max(1)
+    }
+
+    /// The slope, how much of it is allowed, and its errors.
+    fn slope(&self, demand: &Demand) -> Option<(f64, f64, Errors)> {
         if self.blocks.len() < BLOCKS_MIN {
             return None;
         }
         let first = self.first?;
         let seconds = self.last_unix_ns.saturating_sub(first.time_unix_ns) as f64;
-        let (slope, error) = self.fit()?;
+        let (slope, errors) = self.fit()?;
         let of_skew = 2.0 * demand.skew_ns as f64 / seconds.max(1.0);
         // A sampler that slides past the moments at which groups come moves by one of them.
         let of_group = self.width_min / f64::from(self.blocks.last()?.count).max(1.0);
         let allowed = of_skew.max(SHARE_OF_MARGIN * demand.margin_ratio).max(of_group);
-        (slope.abs() - allowed > error).then_some(slope)
+        Some((slope, allowed, errors))
     }
 
-    /// The slope over the count, and how far from the truth chance may bring it.
-    fn fit(&self) -> Option<(f64, f64)> {
+    /// The slope over the count, and its two errors.
+    fn fit(&self) -> Option<(f64, Errors)> {
         let groups = if self.widths > 0.0 { (self.squares / self.widths).max(1.0) } else { 1.0 };
         // A count moves in steps of one: no sample is better than that.
         let variance = |block: &Block| (groups * f64::from(block.variance)).max(1.0 / 12.0);
@@ -193,9 +212,24 @@ impl Drift {
         let lag = |lag: usize| -> f64 { influences[lag..].iter().zip(&influences).map(|(a, b)| a * b).sum() };
         let seen = (0..=2).map(|at| lag(at) * [1.0, 4.0 / 3.0, 2.0 / 3.0][at]).sum::<f64>().max(lag(0));
         let freedom = (rows.len() - TERMS) as f64;
-        let of_residuals = (seen * rows.len() as f64 / freedom).sqrt() * student_quantile(1.0 - FALSE_ALARM, freedom);
-        let of_model = inverse[1][1].sqrt() * normal_quantile(1.0 - FALSE_ALARM);
-        Some((solution[1], of_residuals.max(of_model)))
+        let of_residuals = (seen * rows.len() as f64 / freedom).sqrt();
+        Some((solution[1], Errors { of_residuals, freedom, of_model: inverse[1][1].sqrt() }))
+    }
+}
+
+/// How far from the truth the slope may be: by what the residuals show, and by what random events would make.
+#[derive(Clone, Copy, Debug)]
+struct Errors {
+    of_residuals: f64,
+    freedom: f64,
+    of_model: f64,
+}
+
+impl Errors {
+    /// What is exceeded by this chance.
+    fn at(self, chance: f64) -> f64 {
+        let of_residuals = self.of_residuals * student_quantile(1.0 - chance, self.freedom);
+        of_residuals.max(self.of_model * normal_quantile(1.0 - chance))
     }
 }
 

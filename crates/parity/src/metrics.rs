@@ -14,6 +14,8 @@ use prom::names::MetricKind;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::counter::{Count, Counter};
+use crate::evidence::EValue;
+use crate::family::Family;
 use crate::gauge::{Gauge, Level};
 use crate::histogram::{Buckets, Distribution, Histogram};
 use crate::members::{Form, Members};
@@ -21,7 +23,7 @@ use crate::names::{Collision, MetricIdentity, NameSettings, Names};
 use crate::series_sets::{Presence, SetFinding};
 use crate::verdict::{Cause, Demand, Finding, Reason, Side, Verdict};
 pub(crate) use report::worst;
-use report::{Judged, Sight, metric_verdict};
+use report::{Judged, JudgedMetrics, Sight};
 
 /// How metrics are compared.
 #[derive(Clone, Debug)]
@@ -384,23 +386,27 @@ impl Metrics {
         legacy.min(new).saturating_sub(self.settings.settle_ns)
     }
 
-    /// Seals everything up to the watermark and gives every verdict.
+    /// Seals everything up to the watermark and gives every verdict, metrics judged among themselves.
     pub fn close(&mut self, watermark_unix_ns: u64) -> MetricsReport {
+        let level = 1.0 - self.settings.demand.confidence;
+        let judged = self.judge(watermark_unix_ns);
+        let family = Family::of(judged.claims(), level);
+        judged.report(&family)
+    }
+
+    /// Seals everything up to the watermark and judges each series by itself.
+    pub(crate) fn judge(&mut self, watermark_unix_ns: u64) -> JudgedMetrics<'_> {
         let settings = &self.settings;
-        let mut by_metric: BTreeMap<&str, Vec<Judged<'_>>> = BTreeMap::new();
+        let mut judged = Vec::with_capacity(self.series.len());
         for (identity, series) in &mut self.series {
             series.seal(watermark_unix_ns, settings);
             let verdict = series.verdict(identity, settings);
-            let judged = (identity, verdict, series.presence.clone(), series.deltas);
-            by_metric.entry(&identity.metric).or_default().push(judged);
+            let strength = series.strength(&verdict, settings);
+            let (presence, deltas) = (series.presence.clone(), series.deltas);
+            judged.push(Judged { identity, verdict, strength, presence, deltas });
         }
         let sight = Sight { names: &self.names, targets: &self.targets, watermark_unix_ns };
-        let metric = |(name, series)| metric_verdict(name, series, &sight);
-        MetricsReport {
-            metrics: by_metric.into_iter().map(metric).collect(),
-            collisions: self.names.collisions(),
-            left_out_points: self.left_out_points,
-        }
+        JudgedMetrics { series: judged, sight, left_out_points: self.left_out_points }
     }
 }
 
@@ -506,6 +512,40 @@ impl Series {
                 worst(std::iter::once(summary.count.verdict(&demand)).chain(quantiles))
             }
         }
+    }
+}
+
+impl Series {
+    /// How strong a difference is. Only what is lost and how far levels are apart may rest on chance.
+    fn strength(&self, verdict: &Verdict, settings: &MetricSettings) -> EValue {
+        let Verdict::Different(Finding { cause, .. }) = verdict else { return EValue::NOTHING };
+        let may_be_chance = matches!(
+            cause,
+            Cause::Loss { .. }
+                | Cause::DeltasLost { .. }
+                | Cause::Duplicated { .. }
+                | Cause::UnitChanged { .. }
+                | Cause::Level { .. }
+        );
+        match &self.comparing {
+            _ if !may_be_chance => EValue::CERTAIN,
+            Comparing::Counter(counter) => counter.strength(),
+            Comparing::Gauge(gauge) => gauge.strength(),
+            Comparing::Histogram(histogram) => histogram.strength(),
+            Comparing::Summary(summary) => summary.strength(cause, &self.demand(settings)),
+        }
+    }
+}
+
+impl Summary {
+    /// That of the part which differs by this cause, as one of several tests.
+    fn strength(&self, cause: &Cause, demand: &Demand) -> EValue {
+        let is_it = |verdict: Verdict| matches!(verdict, Verdict::Different(finding) if finding.cause == *cause);
+        if is_it(self.count.verdict(demand)) {
+            return self.count.strength();
+        }
+        let quantile = self.quantiles.iter().find(|(_, gauge)| is_it(gauge.verdict(demand)));
+        quantile.map_or(EValue::NOTHING, |(_, gauge)| gauge.strength().shared_by(self.quantiles.len()))
     }
 }
 

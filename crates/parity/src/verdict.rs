@@ -144,6 +144,17 @@ pub enum Needs {
         /// What is proven so far.
         margin_ratio: f64,
     },
+    /// It looks different, and not so clearly that it could not be chance among so many.
+    Certainty {
+        /// What it looks like.
+        suspected: Box<Finding>,
+        /// How many are judged together.
+        series: u64,
+        /// How strongly what was seen speaks against chance.
+        e_value: f64,
+        /// How strongly it would have to.
+        e_value_wanted: f64,
+    },
 }
 
 impl fmt::Display for Needs {
@@ -157,6 +168,9 @@ impl fmt::Display for Needs {
             Needs::Windows { seen, more } => write!(f, "{more} more windows beside the {seen} there are"),
             Needs::Steadiness { margin_ratio } => {
                 write!(f, "more time; so far it proves {}", Percent(*margin_ratio))
+            }
+            Needs::Certainty { suspected, series, .. } => {
+                write!(f, "more time: {}, not yet enough among {series} series", suspected.cause)
             }
         }
     }

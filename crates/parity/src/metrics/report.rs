@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Identity, MetricVerdict, SeriesVerdict};
+use super::{Identity, MetricVerdict, MetricsReport, SeriesVerdict};
+use crate::evidence::EValue;
+use crate::family::{Claim, Family};
 use crate::names::Names;
 use crate::series_sets::{Presence, compare_sets};
 use crate::verdict::{Cause, Finding, Needs, Side, Verdict};
@@ -10,8 +12,43 @@ use crate::verdict::{Cause, Finding, Needs, Side, Verdict};
 /// So many series of a metric are listed.
 const LISTED_MAX: usize = 20;
 
-/// A series, what its comparison came to, when each side had it, and which side sends deltas of it.
-pub(super) type Judged<'a> = (&'a Identity, Verdict, [Presence; 2], [bool; 2]);
+/// A series and what its comparison came to by itself.
+pub(super) struct Judged<'a> {
+    pub(super) identity: &'a Identity,
+    pub(super) verdict: Verdict,
+    /// How strong a difference is.
+    pub(super) strength: EValue,
+    /// When each side had it.
+    pub(super) presence: [Presence; 2],
+    /// Which side sends deltas of it.
+    pub(super) deltas: [bool; 2],
+}
+
+/// All series, each judged by itself.
+pub(crate) struct JudgedMetrics<'a> {
+    pub(super) series: Vec<Judged<'a>>,
+    pub(super) sight: Sight<'a>,
+    pub(super) left_out_points: u64,
+}
+
+impl<'a> JudgedMetrics<'a> {
+    /// What is to be judged together with others.
+    pub(crate) fn claims(&self) -> impl Iterator<Item = Claim<'_>> {
+        self.series.iter().map(|series| (&series.verdict, series.strength))
+    }
+
+    /// What remains of it in a family.
+    pub(crate) fn report(self, family: &Family) -> MetricsReport {
+        let JudgedMetrics { series, sight, left_out_points } = self;
+        let mut by_metric: BTreeMap<&'a str, Vec<Judged<'a>>> = BTreeMap::new();
+        for mut judged in series {
+            judged.verdict = family.judge(judged.verdict, judged.strength);
+            by_metric.entry(&judged.identity.metric).or_default().push(judged);
+        }
+        let metrics = by_metric.into_iter().map(|(name, series)| metric_verdict(name, series, &sight)).collect();
+        MetricsReport { metrics, collisions: sight.names.collisions(), left_out_points }
+    }
+}
 
 /// What is known beside the series of a metric.
 pub(super) struct Sight<'a> {
@@ -48,26 +85,26 @@ impl Sight<'_> {
     }
 }
 
-pub(super) fn metric_verdict(name: &str, series: Vec<Judged<'_>>, sight: &Sight<'_>) -> MetricVerdict {
+fn metric_verdict(name: &str, series: Vec<Judged<'_>>, sight: &Sight<'_>) -> MetricVerdict {
     let names = sight.names;
-    let present = series.iter().map(|(identity, _, presence, _)| (*identity, presence));
+    let present = series.iter().map(|series| (series.identity, &series.presence));
     let mut sets = compare_sets(present, sight.watermark_unix_ns);
     let are_deltas = |side: Side| {
-        let of_side = series.iter().filter(|(_, _, presence, _)| !presence[side as usize].is_new());
-        of_side.clone().count() > 0 && of_side.clone().all(|(_, _, _, deltas)| deltas[side as usize])
+        let of_side = series.iter().filter(|series| !series.presence[side as usize].is_new());
+        of_side.clone().count() > 0 && of_side.clone().all(|series| series.deltas[side as usize])
     };
     sets.iter_mut().for_each(|set| sight.explain(&mut set.finding, are_deltas));
     let mut counts = BTreeMap::new();
-    for (_, verdict, _, _) in &series {
-        *counts.entry(verdict.name()).or_default() += 1;
+    for series in &series {
+        *counts.entry(series.verdict.name()).or_default() += 1;
     }
     let of_sets = sets.first().map(|finding| Verdict::Different(finding.finding.clone()));
     let of_names = sight.collision(name).into_iter();
-    let of_series = series.iter().map(|(_, verdict, _, _)| verdict.clone());
+    let of_series = series.iter().map(|series| series.verdict.clone());
     let verdict = worst(of_names.chain(of_sets).chain(of_series));
     let mut listed: Vec<SeriesVerdict> = series
         .into_iter()
-        .map(|(identity, verdict, _, _)| SeriesVerdict { identity: identity.clone(), verdict })
+        .map(|series| SeriesVerdict { identity: series.identity.clone(), verdict: series.verdict })
         .collect();
     listed.sort_by(|a, b| rank(&a.verdict).cmp(&rank(&b.verdict)).then_with(|| a.identity.cmp(&b.identity)));
     listed.truncate(LISTED_MAX);
