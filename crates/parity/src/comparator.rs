@@ -65,6 +65,8 @@ pub struct Part {
     pub verdict: Verdict,
     /// The verdict in words.
     pub sentence: String,
+    /// Of how many series it speaks, where it is about a set of them; none of a series itself.
+    pub set_series: Option<u64>,
 }
 
 /// Every verdict as of one moment.
@@ -100,13 +102,20 @@ impl Report {
 
     /// Puts subjects together.
     pub fn of(subjects: Vec<Subject>, collisions: Vec<Collision>, left_out: u64) -> Report {
-        let mut counts = std::collections::BTreeMap::new();
-        for subject in &subjects {
-            *counts.entry(subject.verdict.name()).or_default() += 1;
-        }
         let collisions = collisions.into_iter();
         let collisions = collisions.map(|Collision { side, name, names }| CollisionReport { side, name, names });
-        Report { subjects, collisions: collisions.collect(), left_out, counts }
+        let counts = std::collections::BTreeMap::new();
+        let mut report = Report { subjects, collisions: collisions.collect(), left_out, counts };
+        report.recount();
+        report
+    }
+
+    /// Counts the subjects by verdict.
+    pub(crate) fn recount(&mut self) {
+        self.counts.clear();
+        for subject in &self.subjects {
+            *self.counts.entry(subject.verdict.name()).or_default() += 1;
+        }
     }
 }
 
@@ -184,12 +193,16 @@ impl Verdict {
 
 impl From<MetricVerdict> for Subject {
     fn from(metric: MetricVerdict) -> Self {
-        let part = |name: String, verdict: Verdict| Part { name, sentence: verdict.sentence(), verdict };
+        let part = |name: String, verdict: Verdict, set_series: Option<u64>| {
+            let sentence = verdict.sentence();
+            Part { name, verdict, sentence, set_series }
+        };
         let sets = metric.sets.into_iter().map(|set| {
             let examples: Vec<String> = set.examples.iter().map(ToString::to_string).collect();
-            part(format!("{} series such as {}", set.series, examples.join(", ")), Verdict::Different(set.finding))
+            let name = format!("{} series such as {}", set.series, examples.join(", "));
+            part(name, Verdict::Different(set.finding), Some(set.series))
         });
-        let series = metric.series.into_iter().map(|series| part(series.identity.to_string(), series.verdict));
+        let series = metric.series.into_iter().map(|series| part(series.identity.to_string(), series.verdict, None));
         Subject {
             signal: Signal::Metrics.name(),
             name: metric.name,

@@ -121,7 +121,8 @@ impl Looks {
 ///
 /// Neighbours may go together: the error is the largest of what Newey and West make of it, of what an autoregression
 /// with a correction for few values does, and of what the means of blocks show; as many values count as are independent
-/// of each other. Few values that move slowly then say nothing at all.
+/// of each other. Few values that move slowly then say nothing, unless they are so far beyond the margin beside how far
+/// they spread as not even a random walk comes.
 pub(crate) fn ln_chance_of_level(values: &[f64], margin: f64) -> Option<f64> {
     let count = values.len() as f64;
     let (mean, of_neighbours) = mean_and_variance(values).filter(|(mean, _)| mean.is_finite())?;
@@ -138,12 +139,19 @@ pub(crate) fn ln_chance_of_level(values: &[f64], margin: f64) -> Option<f64> {
     if beyond <= 0.0 {
         return Some(0.5f64.ln());
     }
+    let spread = (all / count).sqrt();
     // They are the same but for roundings.
-    if (all / count).sqrt() <= 1e-9 * mean.abs() {
+    if spread <= 1e-9 * mean.abs() {
         return Some(f64::NEG_INFINITY);
     }
-    Some(ln_student_tail(beyond / error, ((count - 1.0) / inflation).max(1.0)))
+    let as_many = ln_student_tail(beyond / error, ((count - 1.0) / inflation).max(1.0));
+    let as_a_walk = 2f64.ln() - beyond / spread / WALK;
+    Some((as_many.min(as_a_walk) + 2f64.ln()).min(0.0))
 }
+
+/// A random walk comes so many times further from its beginning than it spreads around its own mean with a chance that
+/// falls by e for each 1.2; what began to move ten times earlier, for each four.
+const WALK: f64 = 4.0;
 
 /// The variance of the mean, as the means of blocks show it: as many blocks as each has values.
 fn of_blocks(values: &[f64], mean: f64) -> f64 {
@@ -226,5 +234,7 @@ mod tests {
         assert!(chance(&fast) < 1e-4f64.ln(), "{}", chance(&fast));
         assert_eq!(chance(&[0.05; 12]), f64::NEG_INFINITY);
         assert_eq!(chance(&[0.005; 12]), 0.5f64.ln());
+        let calm: Vec<f64> = steps(24).map(|at| 0.05 + 1e-5 * (at / 12.0).sin()).collect();
+        assert!(chance(&calm) < 1e-9f64.ln(), "{}", chance(&calm));
     }
 }

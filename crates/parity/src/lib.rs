@@ -5,6 +5,7 @@
 
 mod band;
 mod comparator;
+mod control;
 mod counter;
 mod drift;
 mod evidence;
@@ -25,6 +26,7 @@ mod verdict;
 
 pub use band::{Band, Interval};
 pub use comparator::{CollisionReport, Comparator, Part, Report, Settings, Subject};
+pub use control::{Control, Floor};
 pub use counter::{Count, Counter, Of};
 pub use evidence::EValue;
 pub use failures::{Explanation, Failure};
@@ -34,7 +36,7 @@ pub use histogram::{Buckets, Distribution, Histogram};
 pub use logs::{LogSettings, Logs, StreamVerdict};
 pub use members::Form;
 pub use metrics::{Identity, MetricSettings, MetricVerdict, Metrics, MetricsReport, SeriesVerdict};
-pub use names::{Collision, MetricIdentity, NameSettings, Names, Rule};
+pub use names::{Collision, MetricIdentity, NameSettings, Names, NewSide, Rule};
 pub use series_sets::SetFinding;
 pub use thinning::loss_interval;
 pub use traces::{Ids, PopulationVerdict, TraceSettings, Traces};

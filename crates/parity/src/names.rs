@@ -33,6 +33,18 @@ pub struct NameSettings {
     pub ignored_labels: BTreeSet<String>,
     /// Resource attributes that are labels of every series.
     pub resource_labels: BTreeSet<String>,
+    /// Whose names the new side has.
+    pub new_side: NewSide,
+}
+
+/// What stands on the new side.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum NewSide {
+    /// The pipeline that is to stay, with names of its own.
+    #[default]
+    ToStay,
+    /// A replica of the legacy side, with its names.
+    LegacyReplica,
 }
 
 /// So many names are remembered on each side; what comes beyond is compared and not reported on.
@@ -82,6 +94,7 @@ impl Names {
     }
 
     fn make(&self, side: Side, name: &str, unit: &str, kind: MetricKind) -> MetricIdentity {
+        let side = self.names_of(side);
         let rule = match side {
             Side::Legacy => self.by_legacy.get(name).copied(),
             Side::New => self.settings.rules.iter().position(|rule| rule.new == name),
@@ -96,10 +109,18 @@ impl Names {
         }
     }
 
+    /// Whose names a side has.
+    fn names_of(&self, side: Side) -> Side {
+        match self.settings.new_side {
+            NewSide::ToStay => side,
+            NewSide::LegacyReplica => Side::Legacy,
+        }
+    }
+
     /// The common name of a label, or none if it is left out.
     pub fn label(&self, side: Side, metric: &MetricIdentity, key: &str) -> Option<String> {
         let rule = metric.rule.map(|at| &self.settings.rules[at]);
-        let renamed = rule.filter(|_| side == Side::Legacy).and_then(|rule| rule.labels.get(key));
+        let renamed = rule.filter(|_| self.names_of(side) == Side::Legacy).and_then(|rule| rule.labels.get(key));
         let name = label_name(renamed.map_or(key, String::as_str));
         let is_left_out = PLACE_LABELS.contains(&name.as_str())
             || self.settings.ignored_labels.contains(&name)

@@ -155,6 +155,13 @@ pub enum Needs {
         /// How strongly it would have to.
         e_value_wanted: f64,
     },
+    /// The legacy side differs from a replica of itself as much.
+    BeyondNoise {
+        /// What it looks like.
+        suspected: Box<Finding>,
+        /// By how much the legacy side may differ from its replica; none where it differs in kind.
+        floor_ratio: Option<f64>,
+    },
 }
 
 impl fmt::Display for Needs {
@@ -168,6 +175,12 @@ impl fmt::Display for Needs {
             Needs::Windows { seen, more } => write!(f, "{more} more windows beside the {seen} there are"),
             Needs::Steadiness { margin_ratio } => {
                 write!(f, "more time; so far it proves {}", Percent(*margin_ratio))
+            }
+            Needs::BeyondNoise { suspected, floor_ratio } => {
+                let noise =
+                    floor_ratio.map_or("in the same way".to_owned(), |ratio| format!("by up to {}", Percent(ratio)));
+                let cause = &suspected.cause;
+                write!(f, "more than the noise: {cause}, and the legacy side differs from its own replica {noise}")
             }
             Needs::Certainty { suspected, series, .. } => {
                 write!(f, "more time: {}, not yet enough among {series} series", suspected.cause)

@@ -12,12 +12,13 @@ use otlp::{Batch, Signal};
 use parity::{Comparator, Side};
 
 use super::charts::Charts;
+use super::control::{self, Control};
 use super::prometheus::{Backend, Query, read_queries};
 use super::recording::Recording;
 use super::report::{Document, SideSummary};
 use super::settings::{Asked, nanoseconds};
 use super::window::{Window, cut, extent};
-use super::{ParityArguments, Place, ReportFormat};
+use super::{Header, ParityArguments, Place, ReportFormat};
 use crate::moment;
 use crate::table::number;
 
@@ -34,29 +35,40 @@ const SETTLE: Duration = Duration::from_secs(120);
 const TIME_MAX_UNIX_NS: u64 = i64::MAX as u64;
 
 /// One side.
-enum Source {
+pub(super) enum Source {
     Recording(Box<Recorded>),
     Backend(Box<Backend>),
 }
 
 /// A recording, what is known of it, and how far it was read.
-struct Recorded {
+pub(super) struct Recorded {
     path: PathBuf,
     reader: Option<Recording>,
     waiting: Option<Batch>,
     extents: BTreeMap<Signal, Window>,
 }
 
+/// What is read at once.
+#[derive(Clone, Copy)]
+struct Slice<'a> {
+    from_unix_ns: u64,
+    to_unix_ns: u64,
+    is_last: bool,
+    queries: &'a [Query],
+    step_ms: u64,
+}
+
 /// What is to be read of each signal, and from when to when.
-type Windows = BTreeMap<Signal, Window>;
+pub(super) type Windows = BTreeMap<Signal, Window>;
 
 pub(super) async fn compare(arguments: &ParityArguments) -> anyhow::Result<(Document, Charts)> {
     let asked = Asked::read(arguments)?;
     let bar = Bar::new();
     let mut sides = [
-        Source::open(Side::Legacy, &arguments.legacy, arguments, &bar)?,
-        Source::open(Side::New, &arguments.new, arguments, &bar)?,
+        Source::open(Side::Legacy, &arguments.legacy, &arguments.legacy_header, &bar)?,
+        Source::open(Side::New, &arguments.new, &arguments.new_header, &bar)?,
     ];
+    let mut replica = control::open(arguments, &sides[0], &bar)?;
     let queries = match &arguments.queries {
         Some(_) if sides.iter().any(|side| matches!(side, Source::Recording(_))) => {
             return Err(anyhow!("--queries needs two backends: a recording answers no expressions"));
@@ -64,37 +76,60 @@ pub(super) async fn compare(arguments: &ParityArguments) -> anyhow::Result<(Docu
         Some(path) => read_queries(path, &asked.names.rules)?,
         None => Vec::new(),
     };
-    let (windows, mut notes) = windows(&sides, arguments, &asked)?;
-    learn(&mut sides, &windows, &asked, &bar).await?;
+    let (windows, mut notes) = windows(sides.each_ref(), arguments, &asked)?;
+    learn(&mut sides, replica.as_mut(), (&windows, &asked), &bar).await?;
     let mut settings = asked.settings();
     settings.metrics.names.rules.splice(0..0, queries.iter().map(Query::rule));
     let charts = match arguments.format {
         ReportFormat::Html => Charts::of_names(settings.metrics.names.clone()),
         _ => Charts::default(),
     };
-    let mut taking = Taking::new(Comparator::new(settings), charts, &windows, bar);
+    let control = match &replica {
+        Some(replica) => Some(Control::new((&sides[0], replica), (arguments, &asked), &windows, settings.clone())?),
+        None => None,
+    };
+    let mut taking = Taking::new(Comparator::new(settings), control, charts, &windows, bar);
     let step_ms = u64::try_from(arguments.step.as_millis()).unwrap_or(u64::MAX);
-    taking.read(&mut sides, &queries, step_ms).await?;
-    let Taking { mut comparator, charts, seen, bar, .. } = taking;
+    taking.read(&mut sides, replica.as_mut(), &queries, step_ms).await?;
+    let Taking { mut comparator, control, charts, seen, bar, .. } = taking;
     bar.leave();
     let report = comparator.finish();
-    let natives: u64 = sides.iter().map(Source::native_histograms).sum();
+    let (report, control) = match (control, &arguments.control) {
+        (Some(control), Some(place)) => {
+            let (report, summary) = control.finish(report, place.to_string());
+            (report, Some(summary))
+        }
+        _ => (report, None),
+    };
+    let natives: u64 = sides.iter().chain(&replica).map(Source::native_histograms).sum();
     if natives > 0 {
         notes.push(format!("{natives} samples are native histograms, which are not read from backends yet"));
     }
     let [legacy, new] = [&arguments.legacy, &arguments.new].map(ToString::to_string);
     let [of_legacy, of_new] = seen;
     let sides = [of_legacy.summary(legacy), of_new.summary(new)];
-    Ok((Document::new(report, sides, asked.demand, notes), charts))
+    Ok((Document::new(report, sides, asked.demand, notes).with_control(control), charts))
 }
 
 impl Source {
-    fn open(side: Side, place: &Place, arguments: &ParityArguments, bar: &Bar) -> anyhow::Result<Source> {
-        let headers = if side == Side::Legacy { &arguments.legacy_header } else { &arguments.new_header };
+    pub(super) fn open(side: Side, place: &Place, headers: &[Header], bar: &Bar) -> anyhow::Result<Source> {
         Ok(match place {
             Place::Recording(path) => Source::Recording(Box::new(Recorded::open(path, bar)?)),
             Place::Prometheus(url) => Source::Backend(Box::new(Backend::new(side, url, headers)?)),
         })
+    }
+
+    /// Reads a slice of time.
+    async fn read(&mut self, slice: Slice<'_>, observe: &mut impl FnMut(Batch)) -> anyhow::Result<()> {
+        let Slice { from_unix_ns, to_unix_ns, is_last, queries, step_ms } = slice;
+        let (from_unix_ms, to_unix_ms) = (from_unix_ns / 1_000_000, to_unix_ns.div_ceil(1_000_000));
+        match self {
+            // What has no time, or one beyond all others, comes with the rest.
+            Source::Recording(recorded) => recorded.read(if is_last { u64::MAX } else { to_unix_ns }, observe),
+            Source::Backend(_) if to_unix_ms == from_unix_ms => Ok(()),
+            Source::Backend(backend) if queries.is_empty() => backend.read(from_unix_ms, to_unix_ms, observe).await,
+            Source::Backend(backend) => backend.answer(queries, (from_unix_ms, to_unix_ms, step_ms), observe).await,
+        }
     }
 
     fn native_histograms(&self) -> u64 {
@@ -144,7 +179,11 @@ impl Recorded {
 }
 
 /// From when to when each signal is compared, and what is to be said of that.
-fn windows(sides: &[Source; 2], arguments: &ParityArguments, asked: &Asked) -> anyhow::Result<(Windows, Vec<String>)> {
+pub(super) fn windows(
+    sides: [&Source; 2],
+    arguments: &ParityArguments,
+    asked: &Asked,
+) -> anyhow::Result<(Windows, Vec<String>)> {
     let of = |side: &Source, signal| match side {
         Source::Recording(recorded) => recorded.extents.get(&signal).copied(),
         Source::Backend(_) => None,
@@ -156,7 +195,7 @@ fn windows(sides: &[Source; 2], arguments: &ParityArguments, asked: &Asked) -> a
     let settle_ns = asked.settle.map_or(0, nanoseconds);
     let (mut windows, mut notes) = (Windows::new(), Vec::new());
     for signal in Signal::ALL {
-        let [legacy, new] = [of(&sides[0], signal), of(&sides[1], signal)];
+        let [legacy, new] = sides.map(|side| of(side, signal));
         let window = match (legacy, new) {
             (None, None) => continue,
             (Some(one), None) | (None, Some(one)) => one,
@@ -195,17 +234,22 @@ fn asked_window(arguments: &ParityArguments, asked: &Asked) -> anyhow::Result<Wi
 }
 
 /// Asks backends which metrics they have.
-async fn learn(sides: &mut [Source; 2], windows: &Windows, asked: &Asked, bar: &Bar) -> anyhow::Result<()> {
+async fn learn(
+    sides: &mut [Source; 2],
+    mut replica: Option<&mut Source>,
+    (windows, asked): (&Windows, &Asked),
+    bar: &Bar,
+) -> anyhow::Result<()> {
     let Some(window) = windows.get(&Signal::Metrics) else { return Ok(()) };
     bar.say("asking which metrics there are");
-    for side in sides.iter_mut() {
+    for side in sides.iter_mut().chain(replica.as_deref_mut()) {
         if let Source::Backend(backend) = side {
             backend.learn(*window).await?;
         }
     }
     let [legacy, new] = sides;
     let rules = &asked.names.rules;
-    match (legacy, new) {
+    match (&mut *legacy, new) {
         (Source::Backend(legacy), Source::Backend(new)) => {
             legacy.agree(Some(new), rules);
             new.agree(Some(legacy), rules);
@@ -215,18 +259,30 @@ async fn learn(sides: &mut [Source; 2], windows: &Windows, asked: &Asked, bar: &
         }
         (Source::Recording(_), Source::Recording(_)) => {}
     }
+    if let (Some(Source::Backend(replica)), Source::Backend(legacy)) = (replica, legacy) {
+        // They have the same names.
+        replica.agree(Some(legacy), &[]);
+    }
     Ok(())
 }
 
 /// What was taken in of one side.
 #[derive(Default)]
-struct Seen {
+pub(super) struct Seen {
     items: u64,
     extent: Option<Window>,
 }
 
 impl Seen {
-    fn summary(self, source: String) -> SideSummary {
+    pub(super) fn add(&mut self, batch: &Batch) {
+        self.items += u64::from(batch.items());
+        let extent = extent(batch);
+        if !extent.is_empty() {
+            self.extent = Some(self.extent.map_or(extent, |known| known.join(extent)));
+        }
+    }
+
+    pub(super) fn summary(self, source: String) -> SideSummary {
         SideSummary {
             source,
             items: self.items,
@@ -239,6 +295,7 @@ impl Seen {
 /// Takes both sides in.
 struct Taking<'a> {
     comparator: Comparator,
+    control: Option<Control>,
     charts: Charts,
     windows: &'a Windows,
     seen: [Seen; 2],
@@ -246,12 +303,24 @@ struct Taking<'a> {
 }
 
 impl<'a> Taking<'a> {
-    fn new(comparator: Comparator, charts: Charts, windows: &'a Windows, bar: Bar) -> Taking<'a> {
-        Taking { comparator, charts, windows, seen: <[Seen; 2]>::default(), bar }
+    fn new(
+        comparator: Comparator,
+        control: Option<Control>,
+        charts: Charts,
+        windows: &'a Windows,
+        bar: Bar,
+    ) -> Taking<'a> {
+        Taking { comparator, control, charts, windows, seen: <[Seen; 2]>::default(), bar }
     }
 
-    /// Reads all of both sides.
-    async fn read(&mut self, sides: &mut [Source; 2], queries: &[Query], step_ms: u64) -> anyhow::Result<()> {
+    /// Reads all of both sides, and of the replica.
+    async fn read(
+        &mut self,
+        sides: &mut [Source; 2],
+        mut replica: Option<&mut Source>,
+        queries: &[Query],
+        step_ms: u64,
+    ) -> anyhow::Result<()> {
         let whole = self.windows.values().fold(Window::EMPTY, |all, window| all.join(*window));
         if whole.is_empty() {
             return Ok(());
@@ -261,48 +330,39 @@ impl<'a> Taking<'a> {
             false => (step_ms * 1_000_000).saturating_mul(SLICE_STEPS),
         };
         let slices = (whole.to_unix_ns - whole.from_unix_ns) / slice_ns + 1;
-        self.bar.begin(slices * 2);
+        self.bar.begin(slices * if replica.is_some() { 3 } else { 2 });
         for slice in 0..slices {
             let from_unix_ns = whole.from_unix_ns + slice * slice_ns;
             let is_last = slice + 1 == slices;
             let to_unix_ns = if is_last { whole.to_unix_ns } else { from_unix_ns + slice_ns };
+            let slice = Slice { from_unix_ns, to_unix_ns, is_last, queries, step_ms };
             for (side, source) in [Side::Legacy, Side::New].into_iter().zip(sides.iter_mut()) {
-                let mut observe = |batch| self.observe(side, batch);
-                let (from_unix_ms, to_unix_ms) = (from_unix_ns / 1_000_000, to_unix_ns.div_ceil(1_000_000));
-                match source {
-                    // What has no time, or one beyond all others, comes with the rest.
-                    Source::Recording(recorded) => {
-                        recorded.read(if is_last { u64::MAX } else { to_unix_ns }, &mut observe)?;
-                    }
-                    Source::Backend(_) if to_unix_ms == from_unix_ms => {}
-                    Source::Backend(backend) if queries.is_empty() => {
-                        backend.read(from_unix_ms, to_unix_ms, &mut observe).await?;
-                    }
-                    Source::Backend(backend) => {
-                        backend.answer(queries, (from_unix_ms, to_unix_ms, step_ms), &mut observe).await?;
-                    }
-                }
+                source.read(slice, &mut |batch| self.observe(side, batch)).await?;
+                self.bar.advance();
+            }
+            if let (Some(source), Some(control)) = (replica.as_deref_mut(), &mut self.control) {
+                source.read(slice, &mut |batch| control.observe(Side::New, batch)).await?;
                 self.bar.advance();
             }
             if !is_last {
                 self.comparator.close();
+                self.control.iter_mut().for_each(Control::close);
             }
         }
         Ok(())
     }
 
     fn observe(&mut self, side: Side, batch: Batch) {
+        if let (Some(control), Side::Legacy) = (&mut self.control, side) {
+            control.observe(Side::Legacy, batch.clone());
+        }
         let Some(window) = self.windows.get(&batch.signal()) else { return };
         let batch = cut(batch, *window);
         if batch.items() == 0 {
             return;
         }
         let seen = &mut self.seen[side as usize];
-        seen.items += u64::from(batch.items());
-        let extent = extent(&batch);
-        if !extent.is_empty() {
-            seen.extent = Some(seen.extent.map_or(extent, |known| known.join(extent)));
-        }
+        seen.add(&batch);
         self.bar.say(&format!("{side}: {} items", number(seen.items)));
         self.comparator.observe(side, &batch);
         self.charts.observe(side, &batch);
@@ -310,7 +370,7 @@ impl<'a> Taking<'a> {
 }
 
 /// The progress, where somebody looks.
-struct Bar(ProgressBar);
+pub(super) struct Bar(ProgressBar);
 
 impl Bar {
     fn new() -> Bar {

@@ -2,6 +2,7 @@
 
 mod charts;
 mod compare;
+mod control;
 mod prometheus;
 mod recording;
 mod report;
@@ -34,6 +35,10 @@ pub(crate) struct ParityArguments {
     /// The side that is to stay, likewise.
     #[arg(long, value_name = "FILE|URL")]
     new: Place,
+    /// A replica of the legacy side, likewise: what the two differ in is noise, and what the new side differs in by no
+    /// more than that is left open.
+    #[arg(long, value_name = "FILE|URL")]
+    control: Option<Place>,
     /// Compare the answers to these PromQL expressions, instead of all series: one a line, or pairs in YAML.
     #[arg(long, value_name = "FILE")]
     queries: Option<PathBuf>,
@@ -65,6 +70,9 @@ pub(crate) struct ParityArguments {
     /// A header for the new backend, likewise.
     #[arg(long, value_name = "NAME=VALUE")]
     new_header: Vec<Header>,
+    /// A header for the backend of the replica, likewise.
+    #[arg(long, value_name = "NAME=VALUE")]
+    control_header: Vec<Header>,
     /// How the report is written.
     #[arg(long, value_enum, default_value = "table")]
     format: ReportFormat,

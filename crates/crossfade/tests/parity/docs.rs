@@ -6,7 +6,7 @@ use std::path::Path;
 use parity::Side;
 
 use super::backends::{SOUND, serve};
-use super::scene::{Fault, LENGTH_S, START_S, check_exit, record};
+use super::scene::{Fault, LENGTH_S, START_S, check_exit, record, replica};
 
 /// The fenced blocks of a page in one language.
 fn blocks(page: &str, language: &str) -> Vec<String> {
@@ -20,6 +20,7 @@ fn every_command_runs() {
     let directory = tempfile::tempdir().unwrap();
     record(directory.path(), Fault::None);
     fs::write(directory.path().join("token"), "Bearer sesame\n").unwrap();
+    fs::write(directory.path().join("replica.jsonl"), replica(Fault::None)).unwrap();
     for block in blocks(&page, "yaml") {
         let name = block.lines().next().unwrap().strip_prefix("# ").unwrap();
         fs::write(directory.path().join(name), &block).unwrap();

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod backends;
+mod control;
 mod docs;
 mod reports;
 mod scene;

@@ -180,7 +180,8 @@ fn among_thousands_of_gauges_without_a_difference_none_is_claimed() {
     let calm = Moves { memory: 0.0, shared: 0.0, rise: 0.0, noise: 0.01 };
     let sluggish = Moves { memory: 0.95, shared: 0.0, rise: 0.2, noise: 0.02 };
     let together = Moves { memory: 0.5, shared: 1.0, rise: 0.0, noise: 0.01 };
-    for (seed, moves) in [calm, sluggish, together].into_iter().enumerate() {
+    let wandering = Moves { memory: 0.999, shared: 0.0, rise: 0.0, noise: 0.02 };
+    for (seed, moves) in [calm, sluggish, together, wandering].into_iter().enumerate() {
         let outcome = gauges(seed as u64, 1000, 0, moves);
         assert_eq!(outcome.errors, 0.0, "{moves:?} {outcome:?}");
         // Each by itself, some of those that move slowly would be.

@@ -10,7 +10,7 @@ mod tests;
 use std::collections::BTreeMap;
 
 use component::clock::Calendar;
-use parity::{Demand, Explanation, Report, Subject, Verdict};
+use parity::{Control, Demand, Explanation, Percent, Report, Subject, Verdict};
 use serde::Serialize;
 
 use super::charts::Charts;
@@ -26,6 +26,9 @@ pub(super) struct Document {
     pub(super) verdict: Overall,
     legacy: SideSummary,
     new: SideSummary,
+    /// A replica of the legacy side, and the noise that it shows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    control: Option<ControlSummary>,
     margin_ratio: f64,
     confidence: f64,
     /// What kept something from being compared.
@@ -34,6 +37,36 @@ pub(super) struct Document {
     report: Report,
     /// What is known of the failures that were found.
     failures: BTreeMap<&'static str, Explanation>,
+}
+
+/// A replica of the legacy side, and the noise that it shows.
+#[derive(Debug, Serialize)]
+pub(super) struct ControlSummary {
+    #[serde(flatten)]
+    pub(super) side: SideSummary,
+    #[serde(flatten)]
+    pub(super) control: Control,
+}
+
+/// Of so many subjects the noise is told to people, the loudest ones.
+const FLOORS_MAX: usize = 5;
+
+impl ControlSummary {
+    /// What there is to say of the noise.
+    fn remarks(&self) -> Vec<String> {
+        let Control { floors, withdrawn, unknown } = &self.control;
+        let floor = |floor: &parity::Floor| match floor.ratio {
+            Some(ratio) => {
+                format!("{}: the legacy side differs from its own replica by up to {}", floor.name, Percent(ratio))
+            }
+            None => format!("{}: between the legacy side and its replica, {}", floor.name, floor.sentence),
+        };
+        let within =
+            (*withdrawn > 0).then(|| format!("differences within the noise, which are left open: {withdrawn}"));
+        let unheard =
+            (*unknown > 0).then(|| format!("subjects that differ and of which the control tells no noise: {unknown}"));
+        floors.iter().take(FLOORS_MAX).map(floor).chain(within).chain(unheard).collect()
+    }
 }
 
 /// One side.
@@ -108,7 +141,18 @@ impl Document {
         let failures = failures.map(|failure| (failure.name(), failure.explain())).collect();
         let [legacy, new] = sides;
         let Demand { margin_ratio, confidence, .. } = demand;
-        Document { schema: SCHEMA, verdict, legacy, new, margin_ratio, confidence, notes, report, failures }
+        let control = None;
+        Document { schema: SCHEMA, verdict, legacy, new, control, margin_ratio, confidence, notes, report, failures }
+    }
+
+    pub(super) fn with_control(self, control: Option<ControlSummary>) -> Document {
+        Document { control, ..self }
+    }
+
+    /// Where everything comes from.
+    fn sources(&self) -> impl Iterator<Item = (&'static str, &SideSummary)> {
+        let control = self.control.iter().map(|control| ("control", &control.side));
+        [("legacy", &self.legacy), ("new", &self.new)].into_iter().chain(control)
     }
 
     /// Subjects, those that differ first, then what is open.
@@ -161,7 +205,8 @@ impl Document {
         let collision = |collision: &parity::CollisionReport| {
             format!("on the {} side {} all become {}", collision.side, collision.names.join(" and "), collision.name)
         };
-        self.notes.iter().cloned().chain(self.report.collisions.iter().map(collision)).collect()
+        let noise = self.control.iter().flat_map(ControlSummary::remarks);
+        self.notes.iter().cloned().chain(self.report.collisions.iter().map(collision)).chain(noise).collect()
     }
 }
 

@@ -33,7 +33,7 @@ pub(super) fn write(document: &Document) -> String {
     for remark in document.remarks() {
         let _ = writeln!(out, "note: {}", printable(&remark));
     }
-    for (name, side) in [("legacy", &document.legacy), ("new", &document.new)] {
+    for (name, side) in document.sources() {
         let _ = writeln!(out, "{name:<6}  {}: {} items, {}", printable(&side.source), number(side.items), side.time());
     }
     let (margin, confidence) = (Percent(document.margin_ratio), document.confidence * 100.0);
