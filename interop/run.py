@@ -51,9 +51,10 @@ SCENARIOS = [
     "files",
     "loki",
     "lines",
+    "parity",
 ]
 # Scenarios of components that the Collector's build here does not have, or has no more.
-ONLY_CROSSFADE = {"statsd", "dual", "jaeger", "zipkin", "opencensus", "fluent", "syslog", "files", "loki", "lines"}
+ONLY_CROSSFADE = {"statsd", "dual", "jaeger", "zipkin", "opencensus", "fluent", "syslog", "files", "loki", "lines", "parity"}
 
 
 def main() -> int:

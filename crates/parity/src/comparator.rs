@@ -3,9 +3,10 @@
 use otlp::{Batch, Signal};
 use serde::Serialize;
 
+use crate::depth::{AtDepth, Depth};
 use crate::evidence::EValue;
 use crate::failures::Failure;
-use crate::family::Family;
+use crate::family::{Claim, Family};
 use crate::logs::{LogSettings, Logs, StreamVerdict};
 use crate::metrics::{MetricSettings, MetricVerdict, Metrics};
 use crate::names::Collision;
@@ -54,6 +55,12 @@ pub struct Subject {
     pub parts: Vec<Part>,
     /// How many parts there are by verdict.
     pub counts: std::collections::BTreeMap<&'static str, u64>,
+    /// What it comes to at each depth that was looked at; empty where only one was.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub depths: Vec<AtDepth>,
+    /// The first depth at which it differs, where several were looked at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub differs_at: Option<Depth>,
 }
 
 /// A part of a subject.
@@ -155,12 +162,13 @@ impl Comparator {
     fn close_until(&mut self, watermark: impl Fn(u64) -> u64) -> Report {
         let logs = self.logs.close(watermark(self.logs.watermark()));
         let mut traces = self.traces.close(watermark(self.traces.watermark()));
-        let metrics = self.metrics.judge(watermark(self.metrics.watermark()));
+        let of_metrics = watermark(self.metrics.watermark());
+        self.metrics.judge(of_metrics);
         // Records of logs are counted one by one, without chance.
-        let of_logs = logs.iter().map(|stream| (&stream.verdict, EValue::CERTAIN));
-        let of_traces = traces.iter().map(|population| (&population.verdict, population.strength));
-        let family = Family::of(metrics.claims().chain(of_traces).chain(of_logs), self.level);
-        let metrics = metrics.report(&family);
+        let of_logs = logs.iter().filter_map(|stream| Claim::of(&stream.verdict, EValue::CERTAIN));
+        let of_traces = traces.iter().filter_map(|population| Claim::of(&population.verdict, population.strength));
+        let family = Family::of(self.metrics.claims().chain(of_traces).chain(of_logs), self.level);
+        let metrics = self.metrics.report(of_metrics, &family);
         for population in &mut traces {
             let verdict = population.verdict.clone();
             population.verdict = family.judge(verdict, population.strength);
@@ -182,7 +190,10 @@ impl Verdict {
                     false => format!(" at {:.0} %", confidence * 100.0),
                 };
                 let remark = remark.as_ref().map_or(String::new(), |remark| format!("; {}", remark.cause));
-                format!("equal within {}{sure}{remark}", Percent(*margin_ratio))
+                match *margin_ratio {
+                    0.0 => format!("exactly equal{remark}"),
+                    margin => format!("equal within {}{sure}{remark}", Percent(margin)),
+                }
             }
             Verdict::Different(finding) => finding.sentence(),
             Verdict::Inconclusive { needs } => format!("needs {needs}"),
@@ -213,12 +224,14 @@ impl From<MetricVerdict> for Subject {
             verdict: metric.verdict,
             parts: sets.chain(series).collect(),
             counts: metric.counts,
+            depths: Vec::new(),
+            differs_at: None,
         }
     }
 }
 
 impl Subject {
-    fn alone(signal: Signal, name: String, verdict: Verdict) -> Subject {
+    pub(crate) fn alone(signal: Signal, name: String, verdict: Verdict) -> Subject {
         Subject {
             signal: signal.name(),
             name,
@@ -229,6 +242,8 @@ impl Subject {
             verdict,
             parts: Vec::new(),
             counts: std::collections::BTreeMap::new(),
+            depths: Vec::new(),
+            differs_at: None,
         }
     }
 }
@@ -275,7 +290,7 @@ mod tests {
         comparator.observe(Side::New, &batch);
         let report = comparator.finish();
         assert!(report.is_equal(), "{report:?}");
-        assert_eq!(report.subjects[0].sentence, "equal within 0.00 %");
+        assert_eq!(report.subjects[0].sentence, "exactly equal");
         let json = serde_json::to_value(&report).unwrap();
         assert_eq!(json["subjects"][0]["verdict"]["verdict"], "equivalent");
     }

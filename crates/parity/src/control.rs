@@ -237,6 +237,8 @@ mod tests {
             verdict,
             parts,
             counts,
+            depths: Vec::new(),
+            differs_at: None,
         }
     }
 

@@ -85,8 +85,12 @@ impl Failure {
                 Some(Failure::DuplicateWriters)
             }
             Cause::TracesFragmented { .. } => Some(Failure::MixedPropagators),
-            Cause::Loss { .. } | Cause::Stopped { .. } | Cause::SeriesMissing { .. } => Some(Failure::SilentLoss),
-            Cause::Diverged
+            Cause::Loss { .. } | Cause::Stopped { .. } | Cause::Gap { .. } | Cause::SeriesMissing { .. } => {
+                Some(Failure::SilentLoss)
+            }
+            // The ledger names what a backend refused: nothing of it is silent.
+            Cause::NotDelivered { .. }
+            | Cause::Diverged
             | Cause::Level { .. }
             | Cause::BucketsShifted { .. }
             | Cause::Split { .. }

@@ -16,21 +16,38 @@ pub struct Family {
     ln_wanted: f64,
 }
 
-/// A verdict by itself, and how strong it is if it is a difference.
-pub(crate) type Claim<'a> = (&'a Verdict, EValue);
+/// What one of them says by itself.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Claim {
+    /// A difference, and how strong it is.
+    Different(EValue),
+    /// Anything else.
+    Other,
+}
+
+impl Claim {
+    /// Of a verdict; none of what was not tested.
+    pub(crate) const fn of(verdict: &Verdict, strength: EValue) -> Option<Claim> {
+        match verdict {
+            Verdict::NotComparable { .. } | Verdict::Inconclusive { needs: Needs::Data { .. } } => None,
+            Verdict::Different(_) => Some(Claim::Different(strength)),
+            Verdict::Inconclusive { .. } | Verdict::Equivalent { .. } => Some(Claim::Other),
+        }
+    }
+}
 
 impl Family {
     /// Judges claims together, so that the share of errors among the differences that rest on chance is at most `level`.
-    pub(crate) fn of<'a>(claims: impl Iterator<Item = Claim<'a>>, level: f64) -> Family {
+    pub(crate) fn of(claims: impl Iterator<Item = Claim>, level: f64) -> Family {
         let mut series = 0u64;
         let mut strengths = Vec::new();
-        for (verdict, strength) in claims {
-            match verdict {
-                Verdict::NotComparable { .. } | Verdict::Inconclusive { needs: Needs::Data { .. } } => continue,
-                Verdict::Different(_) if !strength.is_certain() => strengths.push(strength.ln()),
-                _ => {}
-            }
+        for claim in claims {
             series += 1;
+            if let Claim::Different(strength) = claim
+                && !strength.is_certain()
+            {
+                strengths.push(strength.ln());
+            }
         }
         strengths.sort_by(|left, right| right.total_cmp(left));
         // The least that the k strongest must have falls with k, and so does the k-th strongest.
@@ -44,10 +61,15 @@ impl Family {
         self.series
     }
 
+    /// Whether a difference of this strength is claimed.
+    pub(crate) fn claims(&self, strength: EValue) -> bool {
+        strength.ln() >= self.ln_wanted
+    }
+
     /// What of a verdict remains among the others.
     pub(crate) fn judge(&self, verdict: Verdict, strength: EValue) -> Verdict {
         match verdict {
-            Verdict::Different(suspected) if strength.ln() < self.ln_wanted => self.open(suspected, strength),
+            Verdict::Different(suspected) if !self.claims(strength) => self.open(suspected, strength),
             verdict => verdict,
         }
     }

@@ -7,7 +7,7 @@
 
 use crate::counter::{Count, Counter};
 use crate::evidence::EValue;
-use crate::members::Form;
+use crate::members::{Form, Turns};
 use crate::verdict::{Cause, Demand, Finding, Needs, Percent, Reason, Side, Verdict};
 
 /// So many bounds are compared; of more, they are taken evenly.
@@ -93,6 +93,8 @@ struct Writers {
     known: Vec<(u64, Distribution)>,
     /// What all of them counted, once there are several, or what deltas add up to.
     total: Option<Distribution>,
+    /// Whether the only one is two.
+    turns: Turns,
 }
 
 /// So many writers of one histogram are told apart.
@@ -121,7 +123,12 @@ impl Writers {
         };
         let before = std::mem::replace(&mut self.known[at].1, distribution.clone());
         match self.total {
-            None => Some(distribution),
+            None => {
+                if distribution.time_unix_ns > before.time_unix_ns {
+                    self.turns.follow(before.count, distribution.count);
+                }
+                Some(distribution)
+            }
             Some(_) => {
                 let is_reset = distribution.count < before.count;
                 self.grow(&distribution, (!is_reset).then_some(&before), &distribution)
@@ -177,6 +184,12 @@ impl Histogram {
         if let Some(total) = self.writers[side as usize].add(writer, form, distribution) {
             self.observe(side, total);
         }
+    }
+
+    /// What shows that two writers of a side share one identity, which those of the other side do not.
+    pub(crate) fn shared_identity(&self, side: Side) -> Option<String> {
+        let [own, other] = [side, side.other()].map(|side| &self.writers[side as usize].turns);
+        own.are_two_writers(other).then(|| own.evidence())
     }
 
     /// Takes a histogram of one side in.

@@ -4,9 +4,11 @@
 //! nothing more of it can come. The same inputs give the same verdicts: this crate does no I/O and reads no clock.
 
 mod band;
+mod charts;
 mod comparator;
 mod control;
 mod counter;
+mod depth;
 mod drift;
 mod evidence;
 mod factor;
@@ -25,9 +27,11 @@ mod traces;
 mod verdict;
 
 pub use band::{Band, Interval};
+pub use charts::{Chart, Charts, Drawing};
 pub use comparator::{CollisionReport, Comparator, Part, Report, Settings, Subject};
 pub use control::{Control, Floor};
 pub use counter::{Count, Counter, Of};
+pub use depth::{AtDepth, Delivered, Depth, Depths};
 pub use evidence::EValue;
 pub use failures::{Explanation, Failure};
 pub use family::Family;

@@ -33,9 +33,52 @@ pub(crate) struct Members {
     single: Option<(u64, Last)>,
     several: Option<Box<HashMap<u64, Last, foldhash::fast::RandomState>>>,
     total: f64,
-    /// How often a writer went back to an earlier start: two of them share an identity.
-    turns: u32,
+    turns: Turns,
     left_out: u64,
+}
+
+/// How often what should be one writer was another one: two of them share an identity.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Turns {
+    /// How often it went back to an earlier start.
+    restated: u32,
+    /// How often it fell.
+    falls: u32,
+    /// How often it fell to where it had been shortly before, which one that begins anew does not.
+    zigzags: u32,
+    /// The two values before the last one, the newer one first.
+    before: [f64; 2],
+}
+
+/// So many zigzags are no chance.
+const ZIGZAGS_MIN: u32 = 8;
+/// Of so many falls all but one are zigzags, and of so many zigzags no more than one is a fall of the other side too.
+const OF_FALLS: u32 = 4;
+
+impl Turns {
+    /// Takes a value of the only writer in.
+    pub(crate) fn follow(&mut self, last: f64, value: f64) {
+        if value < last {
+            self.falls = self.falls.saturating_add(1);
+            let was_there = self.before.iter().any(|before| (f64::MIN_POSITIVE..=value).contains(before));
+            self.zigzags = self.zigzags.saturating_add(u32::from(was_there));
+        }
+        self.before = [last, self.before[0]];
+    }
+
+    /// Whether two writers share one identity. What restarts all the time falls on the other side too.
+    pub(crate) fn are_two_writers(&self, other: &Turns) -> bool {
+        let is_zigzag = self.zigzags >= ZIGZAGS_MIN && self.falls - self.zigzags <= self.falls / OF_FALLS;
+        self.restated >= 3 || (is_zigzag && other.falls <= self.zigzags / OF_FALLS)
+    }
+
+    /// What shows it.
+    pub(crate) fn evidence(&self) -> String {
+        match self.zigzags >= ZIGZAGS_MIN {
+            true => format!("it fell {} times to where it had been shortly before", self.zigzags),
+            false => "start times go back and forth".to_owned(),
+        }
+    }
 }
 
 impl Members {
@@ -53,7 +96,10 @@ impl Members {
                 return Some(count);
             }
             Some((single, known)) if *single == writer => {
-                self.turns += u32::from(takes_turns(known, &last));
+                self.turns.restated += u32::from(takes_turns(known, &last));
+                if last.time_unix_ns > known.time_unix_ns {
+                    self.turns.follow(known.value, last.value);
+                }
                 *known = last;
                 self.total = count.value;
                 return Some(count);
@@ -82,7 +128,7 @@ impl Members {
                     return None;
                 }
                 let is_reset = last.value < known.value;
-                self.turns += u32::from(takes_turns(known, &last));
+                self.turns.restated += u32::from(takes_turns(known, &last));
                 let before = std::mem::replace(known, last).value;
                 if is_reset { last.value } else { last.value - before }
             }
@@ -96,9 +142,9 @@ impl Members {
         self.several.is_some()
     }
 
-    /// Whether two writers share one identity.
-    pub(crate) fn share_an_identity(&self) -> bool {
-        self.turns >= 3
+    /// Whether two writers share one identity, which those of the other side do not.
+    pub(crate) fn share_an_identity(&self, other: &Members) -> Option<String> {
+        self.turns.are_two_writers(&other.turns).then(|| self.turns.evidence())
     }
 }
 
@@ -141,6 +187,43 @@ mod tests {
         assert_eq!(members.add(2, Form::Delta, count(11, 5, 4.0)).unwrap().value, 7.0);
     }
 
+    /// Feeds a value every fifteen seconds; gives how many of them took turns.
+    fn zigzags(values: impl IntoIterator<Item = f64>) -> Turns {
+        let mut members = Members::default();
+        for (at, value) in values.into_iter().enumerate() {
+            members.add(1, Form::Cumulative, count(15 * (at as u64 + 1), 0, value));
+        }
+        members.turns
+    }
+
+    #[test]
+    fn writers_that_say_no_start_are_noticed_by_their_zigzag() {
+        let rising = |at: u32| f64::from(at) * 7.0;
+        let two = zigzags((1..100).map(|at| rising(at) + f64::from(at % 2) * 100.0));
+        let three = zigzags((1..100).map(|at| rising(at) + f64::from(at % 3) * 100.0));
+        let rare = zigzags((1..100).map(|at| f64::from(3 + at % 2)));
+        // The two are so close at first that what they count meanwhile makes up for it.
+        let late = zigzags((1..1000).map(|at| rising(at) + f64::from(at % 2) * 0.01 * rising(at)));
+        for turns in [two, three, rare, late] {
+            assert!(turns.are_two_writers(&zigzags((1..100).map(rising))), "{turns:?}");
+            assert!(!turns.are_two_writers(&turns), "what both sides have is the application's: {turns:?}");
+        }
+    }
+
+    #[test]
+    fn restarts_are_no_zigzag() {
+        let alone = zigzags((1..100).map(f64::from));
+        let restarting = [3, 5, 7, 10, 20].map(|every| zigzags((1..1000).map(|at| f64::from(at % every))));
+        for turns in restarting.iter().chain([&alone]) {
+            assert!(!turns.are_two_writers(&alone), "{turns:?}");
+        }
+        // A slow sampler of what restarts all the time sees it at any height, and the fast one sees each restart.
+        let mut random = fastrand::Rng::with_seed(5);
+        let life: Vec<f64> = (0..200).flat_map(|_| (0..random.u32(3..9)).map(f64::from).collect::<Vec<_>>()).collect();
+        let (slow, fast) = (zigzags(life.iter().copied().step_by(4)), zigzags(life.iter().copied()));
+        assert!(!slow.are_two_writers(&fast) && !fast.are_two_writers(&slow), "{slow:?} {fast:?}");
+    }
+
     #[test]
     fn two_writers_of_one_identity_are_noticed() {
         let mut members = Members::default();
@@ -148,6 +231,6 @@ mod tests {
             let (start, value) = if turn % 2 == 0 { (5, 100.0) } else { (6, 3.0) };
             members.add(1, Form::Cumulative, count(10 + turn, start, value));
         }
-        assert!(members.share_an_identity());
+        assert!(members.share_an_identity(&Members::default()).is_some());
     }
 }

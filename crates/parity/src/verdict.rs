@@ -89,6 +89,17 @@ impl Verdict {
         }
     }
 
+    /// The margin that is proven now, whether or not it is the one that was asked for.
+    pub const fn margin_ratio(&self) -> Option<f64> {
+        match self {
+            Verdict::Equivalent { margin_ratio, .. }
+            | Verdict::Inconclusive {
+                needs: Needs::Events { margin_ratio, .. } | Needs::Steadiness { margin_ratio },
+            } => Some(*margin_ratio),
+            _ => None,
+        }
+    }
+
     pub(crate) fn different(cause: Cause, evidence: impl Into<String>) -> Verdict {
         Verdict::Different(Finding { cause, evidence: evidence.into(), since_unix_ns: None })
     }
@@ -139,6 +150,13 @@ pub enum Needs {
         /// How many more would do at least.
         more: u32,
     },
+    /// Items that wait for a backend.
+    Delivery {
+        /// The exporter that has to deliver them.
+        exporter: String,
+        /// How many.
+        items: u64,
+    },
     /// It moves so much that the margin is not proven.
     Steadiness {
         /// What is proven so far.
@@ -173,6 +191,7 @@ impl fmt::Display for Needs {
                 write!(f, "about {more:.0} more events; {seen:.0} prove {}", Percent(*margin_ratio))
             }
             Needs::Windows { seen, more } => write!(f, "{more} more windows beside the {seen} there are"),
+            Needs::Delivery { exporter, items } => write!(f, "{items} items that `{exporter}` still has to deliver"),
             Needs::Steadiness { margin_ratio } => {
                 write!(f, "more time; so far it proves {}", Percent(*margin_ratio))
             }
@@ -227,6 +246,17 @@ pub enum Cause {
         /// The upper end.
         ratio_high: f64,
     },
+    /// A backend did not get all that was accepted for it.
+    NotDelivered {
+        /// Whose backend.
+        side: Side,
+        /// The exporter that was to deliver it.
+        exporter: String,
+        /// The share that was refused or given up.
+        ratio_low: f64,
+        /// With what still waits.
+        ratio_high: f64,
+    },
     /// Deltas did not arrive on one side.
     DeltasLost {
         /// On which side.
@@ -268,6 +298,13 @@ pub enum Cause {
     Stopped {
         /// Which.
         side: Side,
+    },
+    /// One side has nothing for a while, in which the other goes on, and is there again.
+    Gap {
+        /// Which.
+        side: Side,
+        /// For how long.
+        seconds: u64,
     },
     /// The levels differ.
     Level {
@@ -343,8 +380,10 @@ impl fmt::Display for Percent {
         match percent.abs() {
             size if size >= 10.0 => write!(f, "{percent:.0} %"),
             size if size >= 1.0 => write!(f, "{percent:.1} %"),
-            size if size >= 0.01 || size == 0.0 => write!(f, "{percent:.2} %"),
-            _ => write!(f, "{percent:.1e} %"),
+            0.0 => f.write_str("0 %"),
+            size if size >= 0.01 => write!(f, "{percent:.2} %"),
+            // More digits help nobody, and nothing is not what it is.
+            _ => f.write_str("0.01 %"),
         }
     }
 }
@@ -354,6 +393,13 @@ impl fmt::Display for Cause {
         match self {
             Cause::Loss { side, ratio_low, ratio_high } => {
                 write!(f, "the {side} side misses {} to {}", Percent(*ratio_low), Percent(*ratio_high))
+            }
+            Cause::NotDelivered { exporter, ratio_low, ratio_high, .. } if ratio_low == ratio_high => {
+                write!(f, "`{exporter}` did not get {} of what it was to", Percent(*ratio_low))
+            }
+            Cause::NotDelivered { exporter, ratio_low, ratio_high, .. } => {
+                let (low, high) = (Percent(*ratio_low), Percent(*ratio_high));
+                write!(f, "`{exporter}` did not get {low} of what it was to, {high} with what waits")
             }
             Cause::DeltasLost { side, ratio_low, ratio_high } => {
                 write!(f, "deltas are lost on the {side} side: {} to {}", Percent(*ratio_low), Percent(*ratio_high))
@@ -368,6 +414,9 @@ impl fmt::Display for Cause {
             }
             Cause::Diverged => f.write_str("the sides move apart"),
             Cause::Stopped { side } => write!(f, "the {side} side has stopped while the other goes on"),
+            Cause::Gap { side, seconds } => {
+                write!(f, "the {side} side has nothing for {seconds} s while the other goes on")
+            }
             Cause::Level { ratio } => write!(f, "the new side is {} off", Percent(*ratio)),
             Cause::BucketsShifted { bound } => write!(f, "values fall into other buckets from the bound {bound} on"),
             Cause::SecondsInMillisecondBuckets => f.write_str("seconds are recorded into buckets for milliseconds"),
@@ -393,7 +442,7 @@ mod tests {
     #[test]
     fn ratios_are_written_with_the_digits_that_matter() {
         let shown: Vec<String> = [0.5, 0.0123, 0.0037, 0.0, 1.5e-6].map(|ratio| Percent(ratio).to_string()).into();
-        assert_eq!(shown, ["50 %", "1.2 %", "0.37 %", "0.00 %", "1.5e-4 %"]);
+        assert_eq!(shown, ["50 %", "1.2 %", "0.37 %", "0 %", "0.01 %"]);
     }
 
     #[test]

@@ -9,18 +9,18 @@ use anyhow::anyhow;
 use component::clock;
 use indicatif::{ProgressBar, ProgressStyle};
 use otlp::{Batch, Signal};
-use parity::{Comparator, Side};
+use parity::{Charts, Comparator, Side};
+use report::columns::number;
+use report::{Document, SideSummary};
 
-use super::charts::Charts;
 use super::control::{self, Control};
+use super::gaps::Gaps;
 use super::prometheus::{Backend, Query, read_queries};
 use super::recording::Recording;
-use super::report::{Document, SideSummary};
 use super::settings::{Asked, nanoseconds};
 use super::window::{Window, cut, extent};
 use super::{Header, ParityArguments, Place, ReportFormat};
 use crate::moment;
-use crate::table::number;
 
 /// Raw samples are read in slices of this length.
 const SLICE: Duration = Duration::from_secs(1800);
@@ -89,18 +89,22 @@ pub(super) async fn compare(arguments: &ParityArguments) -> anyhow::Result<(Docu
         None => None,
     };
     let mut taking = Taking::new(Comparator::new(settings), control, charts, &windows, bar);
+    if sides.iter().all(|side| matches!(side, Source::Backend(_))) {
+        taking.gaps = windows.get(&Signal::Metrics).copied().map(Gaps::within);
+    }
     let step_ms = u64::try_from(arguments.step.as_millis()).unwrap_or(u64::MAX);
     taking.read(&mut sides, replica.as_mut(), &queries, step_ms).await?;
-    let Taking { mut comparator, control, charts, seen, bar, .. } = taking;
+    let Taking { mut comparator, control, charts, gaps, seen, bar, .. } = taking;
     bar.leave();
     let report = comparator.finish();
-    let (report, control) = match (control, &arguments.control) {
+    let (mut report, control) = match (control, &arguments.control) {
         (Some(control), Some(place)) => {
             let (report, summary) = control.finish(report, place.to_string());
             (report, Some(summary))
         }
         _ => (report, None),
     };
+    gaps.iter().for_each(|gaps| gaps.add_to(&mut report));
     let natives: u64 = sides.iter().chain(&replica).map(Source::native_histograms).sum();
     if natives > 0 {
         notes.push(format!("{natives} samples are native histograms, which are not read from backends yet"));
@@ -297,6 +301,8 @@ struct Taking<'a> {
     comparator: Comparator,
     control: Option<Control>,
     charts: Charts,
+    /// Of backends, which are asked for all that they have; recordings may be silent where nothing happens.
+    gaps: Option<Gaps>,
     windows: &'a Windows,
     seen: [Seen; 2],
     bar: Bar,
@@ -310,7 +316,7 @@ impl<'a> Taking<'a> {
         windows: &'a Windows,
         bar: Bar,
     ) -> Taking<'a> {
-        Taking { comparator, control, charts, windows, seen: <[Seen; 2]>::default(), bar }
+        Taking { comparator, control, charts, gaps: None, windows, seen: <[Seen; 2]>::default(), bar }
     }
 
     /// Reads all of both sides, and of the replica.
@@ -365,6 +371,7 @@ impl<'a> Taking<'a> {
         seen.add(&batch);
         self.bar.say(&format!("{side}: {} items", number(seen.items)));
         self.comparator.observe(side, &batch);
+        self.gaps.iter_mut().for_each(|gaps| gaps.observe(side, &batch));
         self.charts.observe(side, &batch);
     }
 }

@@ -3,10 +3,10 @@
 use anyhow::anyhow;
 use otlp::Batch;
 use parity::{Comparator, NewSide, Report, Settings, Side};
+use report::ControlSummary;
 
 use super::ParityArguments;
 use super::compare::{Bar, Seen, Source, Windows, windows};
-use super::report::ControlSummary;
 use super::settings::Asked;
 use super::window::cut;
 

@@ -1,11 +1,10 @@
 //! `crossfade parity`: two recordings or two live backends compared, once.
 
-mod charts;
 mod compare;
 mod control;
+mod gaps;
 mod prometheus;
 mod recording;
-mod report;
 mod settings;
 mod window;
 
@@ -178,7 +177,7 @@ fn compared(arguments: &ParityArguments) -> anyhow::Result<Document> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
     let (document, charts) = runtime.block_on(compare::compare(arguments))?;
     let text = match arguments.format {
-        ReportFormat::Table => report::table(&document),
+        ReportFormat::Table => report::table(&document, columns(arguments)),
         ReportFormat::Json => report::json(&document)?,
         ReportFormat::Junit => report::junit(&document),
         ReportFormat::Markdown => report::markdown(&document),
@@ -189,6 +188,13 @@ fn compared(arguments: &ParityArguments) -> anyhow::Result<Document> {
         None => std::io::stdout().lock().write_all(text.as_bytes()).context("cannot write the report")?,
     }
     Ok(document)
+}
+
+/// How wide the terminal is that the report goes to.
+fn columns(arguments: &ParityArguments) -> Option<usize> {
+    let stdout = std::io::stdout();
+    let size = rustix::termios::tcgetwinsize(&stdout).ok().filter(|_| arguments.output.is_none())?;
+    (size.ws_col > 0).then(|| usize::from(size.ws_col))
 }
 
 #[cfg(test)]

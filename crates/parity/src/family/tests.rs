@@ -10,10 +10,8 @@ fn different() -> Verdict {
 
 /// How many of these are claimed at a level, with so many others that are equal.
 fn claimed(strengths: &[f64], equal: usize, level: f64) -> Vec<bool> {
-    let verdict = different();
-    let rest = Verdict::Equivalent { margin_ratio: 0.0, confidence: 1.0, remark: None };
-    let of_claims = strengths.iter().map(|strength| (&verdict, EValue::from_ln(strength.ln())));
-    let family = Family::of(of_claims.chain((0..equal).map(|_| (&rest, EValue::NOTHING))), level);
+    let of_claims = strengths.iter().map(|strength| Claim::Different(EValue::from_ln(strength.ln())));
+    let family = Family::of(of_claims.chain((0..equal).map(|_| Claim::Other)), level);
     let judged = strengths.iter().map(|strength| family.judge(different(), EValue::from_ln(strength.ln())));
     judged.map(|verdict| matches!(verdict, Verdict::Different(_))).collect()
 }
@@ -42,9 +40,8 @@ fn what_rests_on_no_chance_is_claimed_and_makes_no_room() {
 fn what_is_not_claimed_says_what_is_suspected_and_among_how_many() {
     let verdict = Verdict::different(Cause::Level { ratio: 0.021 }, "figures");
     let strength = EValue::from_ln(50f64.ln());
-    let rest = Verdict::Equivalent { margin_ratio: 0.0, confidence: 1.0, remark: None };
-    let others = (0..11_999).map(|_| (&rest, EValue::NOTHING));
-    let family = Family::of(others.chain([(&verdict, strength)]), 0.05);
+    let others = (0..11_999).map(|_| Claim::Other);
+    let family = Family::of(others.chain([Claim::Different(strength)]), 0.05);
     let open = family.judge(verdict.clone(), strength);
     let expected = "needs more time: the new side is 2.1 % off, not yet enough among 12000 series";
     assert_eq!(open.sentence(), expected);
@@ -163,7 +160,8 @@ fn gauges(seed: u64, count: usize, differing: usize, moves: Moves) -> Outcome {
             let suspected = verdicts[differing..].iter().filter(|verdict| matches!(verdict, Verdict::Different(_)));
             outcome.suspected += suspected.count();
             let strengths = gauges.iter().map(Gauge::strength);
-            let family = Family::of(verdicts.iter().zip(strengths), 0.05);
+            let claims = verdicts.iter().zip(strengths).filter_map(|(verdict, strength)| Claim::of(verdict, strength));
+            let family = Family::of(claims, 0.05);
             let judged =
                 verdicts.into_iter().zip(&gauges).map(|(verdict, gauge)| family.judge(verdict, gauge.strength()));
             let claimed: Vec<bool> = judged.map(|verdict| matches!(verdict, Verdict::Different(_))).collect();

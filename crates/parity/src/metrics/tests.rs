@@ -2,6 +2,7 @@ use otlp::encode::MetricsEncoder;
 use otlp::{Batch, NumberValue};
 
 use super::*;
+use crate::verdict::Cause;
 
 const SECOND_NS: u64 = 1_000_000_000;
 
@@ -129,6 +130,22 @@ fn two_writers_of_one_series_are_named() {
 }
 
 #[test]
+fn two_writers_that_say_no_start_are_named_too() {
+    let mut turn = 0;
+    let two = move |at: u64, value: i64| {
+        turn += 1;
+        let value = if turn % 2 == 0 { value + 500 } else { value };
+        Some(batch(at, &[Shown { name: "jobs_total", unit: "", labels: &[], instance: "a", value, start_s: 0 }]))
+    };
+    let one = |at: u64, value: i64| {
+        Some(batch(at, &[Shown { name: "jobs_total", unit: "", labels: &[], instance: "a", value, start_s: 0 }]))
+    };
+    let report = run(MetricSettings::default(), one, two);
+    let Verdict::Different(finding) = &report.metrics[0].verdict else { panic!("{report:?}") };
+    assert_eq!(finding.cause, Cause::DuplicateWriters { side: Side::New });
+}
+
+#[test]
 fn a_share_of_the_series_is_the_same_share_on_both_sides() {
     let all = |at: u64, value: i64| {
         let names: Vec<String> = (0..200).map(|name| format!("metric_{name}_total")).collect();
@@ -153,4 +170,59 @@ fn more_series_than_the_bound_are_left_out_and_counted() {
     let report = run(MetricSettings { series_max: 5, ..MetricSettings::default() }, all, all);
     assert_eq!(report.metrics.len(), 5);
     assert!(report.left_out_points > 0);
+}
+
+#[test]
+fn labels_in_another_order_and_by_other_names_are_the_same_series() {
+    let rule = crate::names::Rule {
+        legacy: "jobs".into(),
+        new: "work.done".into(),
+        labels: [("q".to_owned(), "queue".to_owned())].into(),
+        scale: 1.0,
+    };
+    let names = NameSettings { rules: vec![rule], ..NameSettings::default() };
+    let mut turn = 0;
+    let legacy = move |at: u64, value: i64| {
+        turn += 1;
+        let labels: &[_] = if turn % 2 == 0 { &[("q", "a"), ("b", "c")] } else { &[("b", "c"), ("q", "a")] };
+        Some(batch(at, &[Shown { name: "jobs", unit: "", labels, instance: "a", value, start_s: 10_000 }]))
+    };
+    let report = run(
+        MetricSettings { names, ..MetricSettings::default() },
+        legacy,
+        shown("work.done", &[("b", "c"), ("queue", "a"), ("instance", "x")]),
+    );
+    let [metric] = report.metrics.as_slice() else { panic!("{report:?}") };
+    assert_eq!(metric.counts, [("equivalent", 1)].into(), "{metric:?}");
+    let labels = [("b", "c"), ("queue", "a")].map(|(name, value)| (name.to_owned(), value.to_owned()));
+    assert_eq!(metric.series[0].identity, Identity { metric: "work.done".into(), labels: labels.to_vec() });
+}
+
+#[test]
+fn what_is_silent_keeps_its_verdict_while_others_go_on() {
+    let both = |at: u64, value: i64| {
+        let one = |name| Shown { name, unit: "", labels: &[], instance: "a", value, start_s: 10_000 };
+        let shown = if at < 13_000 { vec![one("ends_total"), one("other_total")] } else { vec![one("other_total")] };
+        Some(batch(at, &shown))
+    };
+    let report = run(MetricSettings::default(), both, both);
+    let [ends, other] = report.metrics.as_slice() else { panic!("{report:?}") };
+    let margin = |metric: &MetricVerdict| match metric.verdict {
+        Verdict::Equivalent { margin_ratio, .. } => margin_ratio,
+        _ => panic!("{metric:?}"),
+    };
+    // All of what it counted was judged: 150 of 29,550.
+    assert!((margin(ends) - 150.0 / 29_550.0).abs() < 1e-6 && margin(other) < margin(ends), "{report:?}");
+}
+
+#[test]
+fn texts_beyond_the_bound_are_left_out_and_counted() {
+    let long = "x".repeat(3000);
+    let mut metrics = Metrics::new(MetricSettings { series_max: 2, ..MetricSettings::default() });
+    for (value, instance) in [(1, "a"), (2, "b")] {
+        let labels = [("long", long.as_str())];
+        let shown = Shown { name: "jobs_total", unit: "", labels: &labels, instance, value, start_s: 10_000 };
+        metrics.observe(Side::New, batch(10_100, &[shown]).metrics().unwrap());
+    }
+    assert_eq!(metrics.close(0).left_out_points, 2);
 }

@@ -1,9 +1,12 @@
 //! Every form of one report, held to golden files; `UPDATE=1` writes them anew.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use parity::{Cause, CollisionReport, Demand, Failure, Finding, Identity, Needs, Part, Reason, Side};
+use parity::{
+    Cause, CollisionReport, Demand, Failure, Finding, Identity, Needs, Part, Reason, Report, Side, Subject, Verdict,
+};
 
 use super::*;
 
@@ -20,6 +23,8 @@ fn subject(signal: &'static str, name: &str, verdict: Verdict) -> Subject {
         verdict,
         parts: Vec::new(),
         counts: BTreeMap::new(),
+        depths: Vec::new(),
+        differs_at: None,
     }
 }
 
@@ -66,7 +71,7 @@ fn document(report: Report, notes: Vec<String>) -> Document {
 }
 
 fn check_golden(file: &str, text: &str) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/parity").join(file);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata").join(file);
     if std::env::var_os("UPDATE").is_some() {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, text).unwrap();
@@ -82,7 +87,8 @@ fn every_form_is_as_it_was_and_nothing_in_it_is_obeyed() {
     let charts = Charts::of_series([(series(), [line(0.0), line(0.02)])]);
     let page = html(&document, &charts);
     for (file, text) in [
-        ("report.txt", table(&document)),
+        ("report.txt", table(&document, None)),
+        ("report-80.txt", table(&document, Some(80))),
         ("report.md", markdown(&document)),
         ("report.xml", junit(&document)),
         ("report.json", json(&document).unwrap()),

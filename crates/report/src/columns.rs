@@ -3,18 +3,20 @@
 use std::fmt;
 
 /// A table: the first columns are names, the others numbers.
-pub(crate) struct Table {
+#[derive(Clone, Debug)]
+pub struct Table {
     names: usize,
     rows: Vec<Vec<String>>,
 }
 
 impl Table {
     /// A table whose first `names` columns are aligned to the left, and the others to the right.
-    pub(crate) fn new(names: usize, head: &[&str]) -> Table {
+    pub fn new(names: usize, head: &[&str]) -> Table {
         Table { names, rows: vec![head.iter().map(|cell| (*cell).to_owned()).collect()] }
     }
 
-    pub(crate) fn row(&mut self, cells: Vec<String>) {
+    /// Adds a row.
+    pub fn row(&mut self, cells: Vec<String>) {
         self.rows.push(cells);
     }
 }
@@ -38,7 +40,7 @@ impl fmt::Display for Table {
 }
 
 /// A number with a comma between thousands.
-pub(crate) fn number(value: u64) -> String {
+pub fn number(value: u64) -> String {
     let digits = value.to_string();
     let mut out = String::with_capacity(digits.len() + digits.len() / 3);
     for (index, digit) in digits.chars().enumerate() {

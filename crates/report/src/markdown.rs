@@ -4,14 +4,16 @@ use std::fmt::Write;
 
 use parity::{Percent, Subject, Verdict};
 
-use super::{Document, other_names, shown};
+use crate::document::{Document, adds_nothing, headline, other_names, shown, subjects_of};
 
 /// So many parts of a subject that differs are shown.
 const PARTS_MAX: usize = 20;
 /// So many subjects that differ are shown with their parts.
 const DETAILED_MAX: usize = 50;
+/// So many that are equal are shown without a fold.
+const FOLDED_MIN: usize = 10;
 
-pub(super) fn write(document: &Document) -> String {
+pub(crate) fn write(document: &Document) -> String {
     let mut out = format!("# Parity: {}\n\n", document.verdict.name());
     let _ = writeln!(out, "{}.\n", document.summary());
     let (margin, confidence) = (Percent(document.margin_ratio), document.confidence * 100.0);
@@ -23,26 +25,47 @@ pub(super) fn write(document: &Document) -> String {
     for remark in document.remarks() {
         let _ = writeln!(out, "\n> Note: {}", text(&remark));
     }
-    if !document.report.subjects.is_empty() {
-        let _ = writeln!(out, "\n| verdict | signal | subject | in words |\n|---|---|---|---|");
-    }
-    for subject in document.by_urgency() {
-        let (verdict, name, sentence) = (shown(&subject.verdict), code(&subject.name), text(&subject.sentence));
-        let _ = writeln!(out, "| {verdict} | {} | {name} | {sentence} |", subject.signal);
-    }
+    write_subjects(&mut out, document);
     document.differing().take(DETAILED_MAX).for_each(|subject| write_difference(&mut out, subject));
     if let Some(more) = document.not_detailed(DETAILED_MAX) {
         let _ = writeln!(out, "\n{more}.");
     }
     for (explanation, subjects) in document.found_failures() {
         let parity::Explanation { title, explanation, example, remedy } = explanation;
-        let _ = writeln!(out, "\n## {}, {subjects}\n\n{}", text(title), text(explanation));
+        let _ = writeln!(out, "\n## {}\n\n{}", text(title), text(explanation));
+        let _ = writeln!(out, "\nSubjects: {}.", subjects_of(&subjects, code));
         let _ = writeln!(out, "\nExample: {}\n\nRemedy: {}", text(example), text(remedy));
     }
     out
 }
 
+/// What is equal is folded away where there is much of it.
+fn write_subjects(out: &mut String, document: &Document) {
+    let (equal, others): (Vec<&Subject>, Vec<&Subject>) =
+        document.by_urgency().into_iter().partition(|subject| matches!(subject.verdict, Verdict::Equivalent { .. }));
+    let (shown_equal, folded) = if equal.len() > FOLDED_MIN { (Vec::new(), equal) } else { (equal, Vec::new()) };
+    write_rows(out, others.into_iter().chain(shown_equal).collect());
+    if !folded.is_empty() {
+        let _ = writeln!(out, "\n<details><summary>{} equivalent</summary>", folded.len());
+        write_rows(out, folded);
+        let _ = writeln!(out, "\n</details>");
+    }
+}
+
+fn write_rows(out: &mut String, subjects: Vec<&Subject>) {
+    if !subjects.is_empty() {
+        let _ = writeln!(out, "\n| verdict | signal | subject | in words |\n|---|---|---|---|");
+    }
+    for subject in subjects {
+        let (verdict, name, sentence) = (shown(&subject.verdict), code(&subject.name), text(&headline(subject)));
+        let _ = writeln!(out, "| {verdict} | {} | {name} | {sentence} |", subject.signal);
+    }
+}
+
 fn write_difference(out: &mut String, subject: &Subject) {
+    if adds_nothing(subject) {
+        return;
+    }
     let _ = writeln!(out, "\n## {}\n\n{}.", code(&subject.name), text(&subject.sentence));
     if let Some(names) = other_names(subject) {
         let _ = writeln!(out, "\nNames: {}.", text(&names));

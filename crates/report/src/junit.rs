@@ -4,9 +4,9 @@ use std::fmt::Write;
 
 use parity::{Subject, Verdict};
 
-use super::{Document, other_names};
+use crate::document::{Document, other_names};
 
-pub(super) fn write(document: &Document) -> String {
+pub(crate) fn write(document: &Document) -> String {
     let counted = |verdict: &str| document.report.counts.get(verdict).copied().unwrap_or(0);
     let open = u64::from(document.report.left_out > 0) + document.notes.len() as u64;
     let tests = document.report.subjects.len() as u64 + open;
@@ -39,7 +39,7 @@ fn write_case(out: &mut String, subject: &Subject) {
             let _ = writeln!(out, "><system-out>{sentence}</system-out></testcase>");
         }
         Verdict::Inconclusive { .. } | Verdict::NotComparable { .. } => {
-            let kind = super::shown(&subject.verdict);
+            let kind = crate::document::shown(&subject.verdict);
             let _ = writeln!(out, "><skipped message=\"{kind}: {sentence}\"/></testcase>");
         }
         Verdict::Different(_) => {
