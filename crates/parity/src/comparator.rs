@@ -231,7 +231,8 @@ impl From<MetricVerdict> for Subject {
 }
 
 impl Subject {
-    pub(crate) fn alone(signal: Signal, name: String, verdict: Verdict) -> Subject {
+    /// Something without parts.
+    pub fn alone(signal: Signal, name: String, verdict: Verdict) -> Subject {
         Subject {
             signal: signal.name(),
             name,

@@ -8,6 +8,7 @@
 //! The same constraints, with a factor beside the offset, say how much the sides can differ at most: the smallest margin
 //! that is proven. [`Band`] keeps them in bounded memory.
 
+mod still;
 mod track;
 
 use crate::band::{Band, Interval};
@@ -15,7 +16,8 @@ use crate::drift::{Bracketed, Drift};
 use crate::evidence::{EValue, Looks};
 use crate::factor::exact_factor;
 use crate::thinning::loss_interval;
-use crate::verdict::{Cause, Demand, Finding, Needs, Side, Verdict};
+use crate::verdict::{Amount, Cause, Demand, Finding, Needs, Side, Verdict};
+use still::{Hidden, Moment, Still};
 use track::{Around, Cover, Fall, Sealed, Track};
 
 /// A cumulative count at a time.
@@ -46,6 +48,9 @@ const BIRTH_LATE_NS: u64 = 90_000_000_000;
 /// Among the first so many samples of a side, its birth is looked at.
 const BIRTH_SAMPLES: u64 = 64;
 
+/// Of fewer events, no factor is made out.
+const FACTOR_EVENTS_MIN: f64 = 10.0;
+
 /// What a counter counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Of {
@@ -74,6 +79,8 @@ pub struct Counter {
     has_drifted: bool,
     /// What the trend comes to over all looks.
     looks: Looks,
+    /// The moments at which both sides stood still.
+    still: Still,
     /// What the other side had counted before a side that was there already got the series: what it has lost.
     unborn: Option<(Side, f64)>,
 }
@@ -112,23 +119,23 @@ struct Pair {
     band: Band,
     /// Whether both sides count from the same beginning, so that the offset must be 0.
     same_beginning: bool,
-    /// Where the legacy side stood at the first constraint and at the last one.
-    first: Option<Interval>,
-    last: Option<Interval>,
+    /// Where both sides stood at the first constraint and at the last one: what they counted is to be of one span.
+    first: Option<(f64, Interval)>,
+    last: Option<(f64, Interval)>,
 }
 
 impl Pair {
     fn add(&mut self, new: f64, legacy: Interval) {
         self.band.add(new, legacy.low, legacy.high);
-        self.first.get_or_insert(legacy);
-        self.last = Some(legacy);
+        self.first.get_or_insert((new, legacy));
+        self.last = Some((new, legacy));
     }
 
     fn growth(&self) -> Growth {
-        let (Some(first), Some(last)) = (self.first, self.last) else { return Growth::default() };
+        let (Some((from, first)), Some((to, last))) = (self.first, self.last) else { return Growth::default() };
         let middle = |interval: Interval| f64::midpoint(interval.low, interval.high);
         let slack = f64::midpoint(first.high - first.low, last.high - last.low);
-        Growth { new: self.band.growth(), legacy: middle(last) - middle(first), slack }
+        Growth { new: to - from, legacy: middle(last) - middle(first), slack }
     }
 }
 
@@ -141,6 +148,14 @@ impl Counter {
     /// A counter of what falls under a bound.
     pub fn of_parts() -> Counter {
         Counter { of: Of::Parts, ..Counter::default() }
+    }
+
+    /// What it counts, as far as the counts show: nothing that happens adds a part of one.
+    fn of(&self) -> Of {
+        match self.legacy.has_fractions || self.new.has_fractions {
+            true => Of::Amounts,
+            false => self.of,
+        }
     }
 
     /// Takes a sample of one side in, in any order among those that are not sealed.
@@ -159,8 +174,11 @@ impl Counter {
     pub fn seal(&mut self, watermark_unix_ns: u64, demand: &Demand) {
         self.legacy.seal(watermark_unix_ns);
         self.new.seal(watermark_unix_ns);
-        self.compare(Side::New, demand.skew_ns);
-        self.compare(Side::Legacy, demand.skew_ns);
+        while let Some(side) = self.earlier() {
+            if !self.compare_one(side, demand.skew_ns) {
+                break;
+            }
+        }
         for side in [Side::Legacy, Side::New] {
             self.look_at_falls(side, demand.skew_ns);
             if self.unborn.is_none() && self.track(side).samples <= BIRTH_SAMPLES {
@@ -178,38 +196,53 @@ impl Counter {
         }
     }
 
-    /// Puts every sample of one side between two of the other, as far as both have come.
-    fn compare(&mut self, side: Side, skew_ns: u64) {
-        while let Some(sample) = self.track(side).next() {
-            let low = sample.time_unix_ns.saturating_sub(skew_ns);
-            let high = sample.time_unix_ns.saturating_add(skew_ns);
-            match self.track(side.other()).around(low, high) {
-                Around::Later => break,
-                Around::Between(before, after) => {
-                    let low = before.time_unix_ns.saturating_sub(skew_ns);
-                    let high = after.time_unix_ns.saturating_add(skew_ns);
-                    match self.track(side).covers(sample.epoch, low, high) {
-                        Cover::Later => break,
-                        Cover::Whole => self.constrain(side, sample, before, after),
-                        Cover::Part => {}
-                    }
-                }
-                Around::Never => {}
-            }
-            self.track(side).compared += 1;
+    /// The side whose next sample is the earlier one, so that all are compared in the order of time.
+    fn earlier(&self) -> Option<Side> {
+        let of = |track: &Track| track.next().map(|sample| sample.time_unix_ns);
+        match (of(&self.legacy), of(&self.new)) {
+            (None, None) => None,
+            (Some(legacy), Some(new)) if legacy < new => Some(Side::Legacy),
+            (Some(_), None) => Some(Side::Legacy),
+            (_, Some(_)) => Some(Side::New),
         }
+    }
+
+    /// Puts the next sample of one side between two of the other; false if they are not that far yet.
+    fn compare_one(&mut self, side: Side, skew_ns: u64) -> bool {
+        let Some(sample) = self.track(side).next() else { return false };
+        let low = sample.time_unix_ns.saturating_sub(skew_ns);
+        let high = sample.time_unix_ns.saturating_add(skew_ns);
+        match self.track(side.other()).around(low, high) {
+            Around::Later => return false,
+            Around::Between(before, after) => {
+                let low = before.time_unix_ns.saturating_sub(skew_ns);
+                let high = after.time_unix_ns.saturating_add(skew_ns);
+                match self.track(side).covers(sample.epoch, low, high) {
+                    Cover::Later => return false,
+                    Cover::Whole => self.constrain(side, sample, before, after),
+                    Cover::Part => {}
+                }
+            }
+            Around::Never => {}
+        }
+        self.track(side).compared += 1;
+        true
     }
 
     fn constrain(&mut self, side: Side, sample: Sealed, before: Sealed, after: Sealed) {
         let hides =
             self.track(side).may_hide_a_reset(sample.value) || self.track(side.other()).may_hide_a_reset(before.value);
-        if before.epoch != after.epoch || hides {
+        if before.epoch != after.epoch {
             return;
         }
         let epochs = match side {
             Side::New => (before.epoch, sample.epoch),
             Side::Legacy => (sample.epoch, before.epoch),
         };
+        self.stand_still(side, epochs, [sample, before, after], hides);
+        if hides {
+            return;
+        }
         let beginnings = self.legacy.beginning_unix_ns.zip(self.new.beginning_unix_ns);
         let is_current = epochs == (self.legacy.epoch, self.new.epoch);
         let pair = self.pair(epochs);
@@ -218,11 +251,30 @@ impl Counter {
         match side {
             Side::New => {
                 pair.add(sample.value, Interval { low: before.value, high: after.value });
-                if self.of == Of::Events {
+                if self.of() == Of::Events {
                     self.follow(epochs, sample, before, after);
                 }
             }
             Side::Legacy => pair.band.add_across(before.value, after.value, sample.value),
+        }
+    }
+
+    /// Takes note where the other side showed the same before and after a sample.
+    fn stand_still(&mut self, side: Side, epochs: (u32, u32), samples: [Sealed; 3], hides: bool) {
+        let [sample, before, after] = samples;
+        let (legacy, new) = match side {
+            Side::New => (before.value, sample.value),
+            Side::Legacy => (sample.value, before.value),
+        };
+        self.still.see(epochs, new);
+        if before.value == after.value {
+            let hidden = match (hides, self.legacy.is_sum, self.new.is_sum) {
+                (false, ..) | (_, true, true) => Hidden::Nothing,
+                (_, false, false) => Hidden::Reset,
+                (_, false, true) => Hidden::ResetOfLegacy,
+                (_, true, false) => Hidden::ResetOfNew,
+            };
+            self.still.add(Moment { time_unix_ns: sample.time_unix_ns, legacy, new }, hidden);
         }
     }
 
@@ -359,7 +411,7 @@ impl Counter {
 
     fn is_broken(&self) -> bool {
         // One factor is tried, which is far cheaper than to find all that fit.
-        if self.has_drifted {
+        if self.has_drifted || self.still.is_apart() {
             return true;
         }
         let is_closed_broken = self.closed.factors.is_none_or(|factors| !factors.contains(1.0));
@@ -405,9 +457,15 @@ impl Counter {
         }
     }
 
-    /// What both sides have counted where they could be compared.
+    /// What both sides have counted where they could be compared: between moments at which both stood still, or between
+    /// the samples of the sandwich, whichever tells of more.
     fn growth(&self) -> Growth {
-        self.bands.iter().fold(self.closed.growth, |sum, (_, pair)| sum.plus(pair.growth()))
+        let between = self.bands.iter().fold(self.closed.growth, |sum, (_, pair)| sum.plus(pair.growth()));
+        let (legacy, new) = self.still.counted();
+        match legacy.max(new) >= between.legacy.max(between.new) {
+            true => Growth { new, legacy, slack: 0.0 },
+            false => between,
+        }
     }
 
     /// The verdict about everything that is sealed.
@@ -421,39 +479,54 @@ impl Counter {
             return self.different(cause);
         }
         let seen = self.growth();
-        if self.bands.is_empty() && seen.new == 0.0 {
+        let is_apart = self.still.is_apart();
+        if self.bands.is_empty() && self.closed.growth.new == 0.0 && !is_apart {
             return match self.unborn {
                 Some(lost) => self.first_increment(lost, demand),
-                None => Verdict::Inconclusive { needs: Needs::Overlap },
+                None => self.all_there().unwrap_or(Verdict::Inconclusive { needs: Needs::Overlap }),
             };
         }
-        let factors = if self.has_drifted { None } else { self.factors() };
+        let factors = if self.has_drifted || is_apart { None } else { self.factors() };
         let Some(factors) = factors.filter(|factors| factors.contains(1.0)) else {
             return self.broken(seen, demand);
         };
         if let Some(lost) = self.first_lost().or(self.unborn) {
             return self.first_increment(lost, demand);
         }
+        if let Some(equal) = self.all_there() {
+            return equal;
+        }
         // new = legacy / factor: the margin is relative to the legacy side. One event that nobody sees is always possible.
         let most = if factors.low > 0.0 { 1.0 / factors.low } else { f64::INFINITY };
         let ratios = Interval { low: 1.0 / factors.high, high: most };
-        let one_event = if self.of != Of::Amounts { 1.0 / seen.new.max(f64::MIN_POSITIVE) } else { 0.0 };
+        let one_event = if self.of() != Of::Amounts { 1.0 / seen.new.max(f64::MIN_POSITIVE) } else { 0.0 };
         let margin_ratio = ratios.distance_max(1.0).max(one_event);
         if margin_ratio <= demand.margin_ratio {
             return Verdict::Equivalent { margin_ratio, confidence: 1.0, remark: None };
         }
         let more = seen.new * (margin_ratio / demand.margin_ratio - 1.0);
+        let more = if self.of() == Of::Amounts { more } else { more.ceil() };
         let more = if more.is_finite() { more } else { (2.0 / demand.margin_ratio - seen.new).max(1.0) };
         Verdict::Inconclusive { needs: Needs::Events { seen: seen.new, more, margin_ratio } }
+    }
+
+    /// Both sides have stood still often enough to say that what they counted is the same, to the last event.
+    fn all_there(&self) -> Option<Verdict> {
+        let counted = self.still.proven([&self.legacy, &self.new])?;
+        let evidence = self.still.evidence();
+        let remark = Finding { cause: Cause::AllThere { counted }, evidence, since_unix_ns: None };
+        Some(Verdict::Equivalent { margin_ratio: 0.0, confidence: 1.0, remark: Some(remark) })
     }
 
     /// The sandwich is broken: the sides are not the same. How much they differ decides whether that matters.
     fn broken(&self, seen: Growth, demand: &Demand) -> Verdict {
         let ratio = seen.new / seen.legacy.max(f64::MIN_POSITIVE);
-        if let Some(cause) = exact_factor(ratio, seen.slack / seen.legacy.max(1.0)) {
+        // One of two is lost more often than everything is there twice.
+        let are_many = self.of() == Of::Amounts || seen.new.max(seen.legacy) >= FACTOR_EVENTS_MIN;
+        if let Some(cause) = exact_factor(ratio, seen.slack / seen.legacy.max(1.0)).filter(|_| are_many) {
             return self.different(cause);
         }
-        if self.of == Of::Amounts {
+        if self.of() == Of::Amounts {
             return self.other_amount(ratio - 1.0, seen.slack / seen.legacy.max(f64::MIN_POSITIVE), demand);
         }
         let cause = self.loss(demand);
@@ -469,7 +542,12 @@ impl Counter {
 
     /// Amounts have no chance of loss that could be estimated, only a ratio that is known as closely as the samplers allow.
     fn other_amount(&self, ratio: f64, error: f64, demand: &Demand) -> Verdict {
-        let finding = self.finding(Cause::Level { ratio });
+        let side = if ratio <= 0.0 { Side::New } else { Side::Legacy };
+        let (ratio_low, ratio_high) = ((ratio.abs() - error).max(0.0), ratio.abs() + error);
+        let finding = self.finding(match self.of {
+            Of::Amounts => Cause::Level { ratio },
+            Of::Events | Of::Parts => Cause::Loss { side, ratio_low, ratio_high },
+        });
         let margin_ratio = ratio.abs() + error;
         if margin_ratio <= demand.margin_ratio {
             return Verdict::Equivalent { margin_ratio, confidence: 1.0, remark: Some(finding) };
@@ -511,9 +589,9 @@ impl Counter {
         let of = |track: &Track| track.last.map_or(0.0, |last| last.value);
         let evidence = format!(
             "legacy stands at {} after {} samples, new at {} after {}; no offset between them fits all samples",
-            of(&self.legacy),
+            Amount(of(&self.legacy)),
             self.legacy.samples,
-            of(&self.new),
+            Amount(of(&self.new)),
             self.new.samples,
         );
         Finding { cause, evidence, since_unix_ns: self.broken_since_unix_ns }

@@ -90,6 +90,7 @@ impl Failure {
             }
             // The ledger names what a backend refused: nothing of it is silent.
             Cause::NotDelivered { .. }
+            | Cause::AllThere { .. }
             | Cause::Diverged
             | Cause::Level { .. }
             | Cause::BucketsShifted { .. }

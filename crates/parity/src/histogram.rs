@@ -255,7 +255,9 @@ impl Histogram {
             Some(Verdict::Equivalent { margin_ratio: of_sum, .. }) => margin_ratio.max(of_sum),
             Some(undecided) => return undecided,
         };
-        match self.bounds.is_empty() {
+        // Where nothing was counted, there are no quantiles to differ.
+        let is_idle = matches!(&remark, Some(Finding { cause: Cause::AllThere { counted: 0.0 }, .. }));
+        match self.bounds.is_empty() && !is_idle {
             true => self.quantiles(margin_ratio, remark, demand),
             false => Verdict::Equivalent { margin_ratio, confidence: demand.confidence, remark },
         }

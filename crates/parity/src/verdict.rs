@@ -61,7 +61,7 @@ pub enum Verdict {
         margin_ratio: f64,
         /// How sure that is; 1 where no chance is involved.
         confidence: f64,
-        /// A difference that is there and smaller than the margin.
+        /// A difference that is there and smaller than the margin, or that everything was counted one by one.
         remark: Option<Finding>,
     },
     /// The sides differ.
@@ -120,6 +120,24 @@ impl Finding {
     /// The cause and what shows it, in one sentence.
     pub fn sentence(&self) -> String {
         format!("{}: {}", self.cause, self.evidence)
+    }
+
+    /// The remark about two things together: a difference comes first, and what only one of them says is no remark about
+    /// both.
+    pub(crate) fn about_both(one: Option<Finding>, other: Option<Finding>) -> Option<Finding> {
+        let counted = |finding: &Option<Finding>| match finding {
+            Some(Finding { cause: Cause::AllThere { counted }, .. }) => Some(*counted),
+            _ => None,
+        };
+        match (counted(&one), counted(&other)) {
+            (Some(first), Some(second)) => {
+                let cause = Cause::AllThere { counted: first + second };
+                one.map(|one| Finding { cause, ..one })
+            }
+            (Some(_), None) => other,
+            (None, Some(_)) => one,
+            (None, None) => one.or(other),
+        }
     }
 }
 
@@ -185,13 +203,18 @@ pub enum Needs {
 impl fmt::Display for Needs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Needs::Data { from } => write!(f, "nothing came from the {from} side yet"),
+            Needs::Data { from } => write!(f, "data from the {from} side, from which nothing came yet"),
             Needs::Overlap => f.write_str("both sides, for the same time"),
-            Needs::Events { seen, more, margin_ratio } => {
-                write!(f, "about {more:.0} more events; {seen:.0} prove {}", Percent(*margin_ratio))
+            Needs::Events { seen, more, margin_ratio } if margin_ratio.is_finite() => {
+                let (seen, more) = (Amount(*seen), Amount(*more));
+                write!(f, "to count about {more} more; the {seen} so far prove {}", Percent(*margin_ratio))
+            }
+            Needs::Events { seen, more, .. } => {
+                write!(f, "to count about {} more; the {} so far prove nothing", Amount(*more), Amount(*seen))
             }
             Needs::Windows { seen, more } => write!(f, "{more} more windows beside the {seen} there are"),
             Needs::Delivery { exporter, items } => write!(f, "{items} items that `{exporter}` still has to deliver"),
+            Needs::Steadiness { margin_ratio } if !margin_ratio.is_finite() => f.write_str("more time"),
             Needs::Steadiness { margin_ratio } => {
                 write!(f, "more time; so far it proves {}", Percent(*margin_ratio))
             }
@@ -292,6 +315,12 @@ pub enum Cause {
         /// How often.
         resets: u32,
     },
+    /// No difference: everything that one side counted is on the other, which stands beside an equality that rests on
+    /// single events instead of a margin.
+    AllThere {
+        /// How much was counted.
+        counted: f64,
+    },
     /// The sides move apart in no simple way.
     Diverged,
     /// One side stopped while the other goes on.
@@ -371,6 +400,22 @@ pub enum Cause {
     },
 }
 
+/// A count or an amount as a person writes it: whole where it is large, and without the digits that rounding leaves.
+pub(crate) struct Amount(pub(crate) f64);
+
+impl fmt::Display for Amount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let size = self.0.abs();
+        if self.0.fract() == 0.0 || size >= 1e6 {
+            return write!(f, "{:.0}", self.0);
+        }
+        // Four digits, and none that are zero at the end.
+        let digits = (3.0 - size.log10().floor()).clamp(0.0, 12.0) as usize;
+        let text = format!("{:.digits$}", self.0);
+        f.write_str(if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text })
+    }
+}
+
 /// A ratio as a person writes it.
 pub struct Percent(pub f64);
 
@@ -404,14 +449,17 @@ impl fmt::Display for Cause {
             Cause::DeltasLost { side, ratio_low, ratio_high } => {
                 write!(f, "deltas are lost on the {side} side: {} to {}", Percent(*ratio_low), Percent(*ratio_high))
             }
-            Cause::Duplicated { side, times } => write!(f, "the {side} side counts each event {times} times"),
+            Cause::Duplicated { side, times } => write!(f, "the {side} side counts everything {times} times"),
             Cause::UnitChanged { factor } => write!(f, "the new side is {factor} times the legacy one: another unit"),
             Cause::FirstIncrementLost { side, amount } => {
-                write!(f, "the first {amount} of the {side} side are lost: it begins after they were counted")
+                let amount = Amount(*amount);
+                write!(f, "the first {amount} are lost on the {side} side: it begins only after that was counted")
             }
             Cause::InjectedResets { side, resets } => {
                 write!(f, "the {side} side begins anew {resets} times while the other goes on")
             }
+            Cause::AllThere { counted } if *counted == 0.0 => f.write_str("nothing was counted on either side"),
+            Cause::AllThere { counted } => write!(f, "all {} that were counted are on both sides", Amount(*counted)),
             Cause::Diverged => f.write_str("the sides move apart"),
             Cause::Stopped { side } => write!(f, "the {side} side has stopped while the other goes on"),
             Cause::Gap { side, seconds } => {
@@ -443,6 +491,45 @@ mod tests {
     fn ratios_are_written_with_the_digits_that_matter() {
         let shown: Vec<String> = [0.5, 0.0123, 0.0037, 0.0, 1.5e-6].map(|ratio| Percent(ratio).to_string()).into();
         assert_eq!(shown, ["50 %", "1.2 %", "0.37 %", "0 %", "0.01 %"]);
+    }
+
+    #[test]
+    fn amounts_are_written_without_the_digits_that_rounding_leaves() {
+        let amounts = [3.0, 0.1 + 0.2, 12_345.678, 0.000_123_456, 17_909.0, 2e9 + 0.5, 0.0];
+        let shown: Vec<String> = amounts.map(|amount| Amount(amount).to_string()).into();
+        assert_eq!(shown, ["3", "0.3", "12346", "0.0001235", "17909", "2000000000", "0"]);
+    }
+
+    #[test]
+    fn needs_read_as_what_is_needed() {
+        let events = |seen, more, margin_ratio| Needs::Events { seen, more, margin_ratio };
+        let needs = [
+            Needs::Data { from: Side::New },
+            events(37.0, 163.0, 0.0541),
+            events(0.0, 200.0, f64::INFINITY),
+            events(1.25, 0.3, 0.012),
+        ];
+        let shown: Vec<String> = needs.map(|needs| Verdict::Inconclusive { needs }.sentence()).into();
+        let expected = [
+            "needs data from the new side, from which nothing came yet",
+            "needs to count about 163 more; the 37 so far prove 5.4 %",
+            "needs to count about 200 more; the 0 so far prove nothing",
+            "needs to count about 0.3 more; the 1.25 so far prove 1.2 %",
+        ];
+        assert_eq!(shown, expected);
+    }
+
+    #[test]
+    fn a_remark_about_two_things_is_true_of_both() {
+        let all = |counted| {
+            Some(Finding { cause: Cause::AllThere { counted }, evidence: String::new(), since_unix_ns: None })
+        };
+        let lost = || Some(Finding { cause: Cause::Diverged, evidence: String::new(), since_unix_ns: None });
+        assert_eq!(Finding::about_both(all(2.0), all(3.0)), all(5.0));
+        assert_eq!(Finding::about_both(all(2.0), None), None);
+        assert_eq!(Finding::about_both(None, all(2.0)), None);
+        assert_eq!(Finding::about_both(all(2.0), lost()), lost());
+        assert_eq!(Finding::about_both(lost(), all(2.0)), lost());
     }
 
     #[test]

@@ -5,8 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use otlp::Batch;
-use parity::{Cause, Failure, Finding, Part, Report, Side, Subject, Verdict};
+use otlp::{Batch, Signal};
+use parity::{Cause, Finding, Part, Report, Side, Subject, Verdict};
 use report::shown_time;
 
 use super::window::{Window, each_time};
@@ -55,17 +55,9 @@ impl Gaps {
         let parts: Vec<Part> = [Side::New, Side::Legacy].into_iter().flat_map(of_side).collect();
         let Some(first) = parts.first() else { return };
         *report.counts.entry(first.verdict.name()).or_default() += 1;
-        let subject = Subject {
-            signal: "metrics",
-            name: NAME.to_owned(),
-            legacy_names: Vec::new(),
-            new_names: Vec::new(),
-            verdict: first.verdict.clone(),
-            sentence: first.sentence.clone(),
-            failure: Failure::of(&first.verdict),
-            counts: BTreeMap::from([(first.verdict.name(), parts.len() as u64)]),
-            parts,
-        };
+        let counts = BTreeMap::from([(first.verdict.name(), parts.len() as u64)]);
+        let alone = Subject::alone(Signal::Metrics, NAME.to_owned(), first.verdict.clone());
+        let subject = Subject { counts, parts, ..alone };
         report.subjects.insert(0, subject);
     }
 

@@ -15,8 +15,10 @@ fn main() {
     let (days, runs) = (number(100), number(40));
     let wanted = std::env::args().nth(3).unwrap_or_default();
     let is_wanted = |row: &Row| format!("{} {}", row.method, row.name).contains(&wanted);
-    println!("| method | series-days | different | failure named | equal at the end | 1 % of rates | 1e-6 of rates |");
-    println!("|---|---|---|---|---|---|---|");
+    println!(
+        "| method | what | series-days | different | failure named | equal at the end | 1 % of rates | 1e-6 of rates |"
+    );
+    println!("|---|---|---|---|---|---|---|---|");
     let mut total = 0.0;
     for row in clean_rows().into_iter().filter(|row| days > 0 && is_wanted(row)) {
         let outcomes: Vec<Outcome> = (0..days).map(|seed| (row.run)(seed, 24.0)).collect();
@@ -43,12 +45,19 @@ fn print_clean(row: &Row, outcomes: &[Outcome]) {
     for (seed, outcome) in
         outcomes.iter().enumerate().filter(|(_, outcome)| outcome.named.is_some() || outcome.found_s.is_some())
     {
-        eprintln!("{} seed {seed}: {:?} {} {}", row.method, outcome.found_s, outcome.cause, outcome.sentence);
+        eprintln!(
+            "{} {} seed {seed}: {:?} {} {}",
+            row.method, row.name, outcome.found_s, outcome.cause, outcome.sentence
+        );
+    }
+    for (seed, open) in outcomes.iter().enumerate().filter(|(_, outcome)| outcome.last == "inconclusive") {
+        eprintln!("{} {} seed {seed} is open: {}", row.method, row.name, open.sentence);
     }
     let days: f64 = outcomes.iter().map(|outcome| outcome.days).sum();
     println!(
-        "| {} | {days:.0} | {} | {} | {} of {} | {} | {} |",
+        "| {} | {} | {days:.0} | {} | {} | {} of {} | {} | {} |",
         row.method,
+        row.name,
         count(|outcome| outcome.found_s.is_some()),
         count(|outcome| outcome.named.is_some()),
         count(|outcome| outcome.last == "equivalent"),

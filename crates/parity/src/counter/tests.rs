@@ -127,9 +127,131 @@ fn enough_events_prove_the_margin() {
 #[test]
 fn too_few_events_prove_nothing_and_say_how_many_would() {
     let mut scene = Scene::clean(1);
-    scene.per_second = 0.002;
+    (scene.hours, scene.per_second) = (0.05, 1.0);
     let (Verdict::Inconclusive { needs: Needs::Events { seen, more, .. } }, _) = scene.run() else { panic!() };
-    assert!(seen < 100.0 && more > 50.0, "{seen} {more}");
+    assert!(seen < 150.0 && more > 50.0, "{seen} {more}");
+}
+
+/// How much was counted one by one, all of which is there.
+fn all_there(verdict: &Verdict) -> Option<f64> {
+    match verdict {
+        Verdict::Equivalent { margin_ratio, confidence, remark: Some(remark) } => match remark.cause {
+            Cause::AllThere { counted } => {
+                assert_eq!((*margin_ratio, *confidence), (0.0, 1.0));
+                Some(counted)
+            }
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+#[test]
+fn what_stands_still_on_both_sides_is_equal_and_says_that_nothing_was_counted() {
+    for (late, hours) in [(0.0, 0.3), (0.0, 6.0)] {
+        let mut scene = Scene::clean(1);
+        (scene.per_second, scene.late, scene.hours) = (1e-9, late, hours);
+        let (verdict, found) = scene.run();
+        assert_eq!((all_there(&verdict), found), (Some(0.0), None), "{verdict:?}");
+        assert_eq!(verdict.sentence(), "equal within 0.00 %; nothing was counted on either side");
+    }
+}
+
+#[test]
+fn a_few_moments_of_standing_still_prove_nothing() {
+    let mut scene = Scene::clean(1);
+    (scene.per_second, scene.hours) = (1e-9, 0.06);
+    let (verdict, _) = scene.run();
+    assert!(matches!(verdict, Verdict::Inconclusive { .. }), "{verdict:?}");
+}
+
+#[test]
+fn the_few_events_of_a_slow_counter_are_all_there_or_one_is_missing() {
+    for seed in 0..30 {
+        let mut scene = Scene::clean(seed);
+        scene.per_second = 1.0 / 3600.0;
+        let (verdict, found) = scene.run();
+        assert!(found.is_none() && all_there(&verdict).is_some(), "seed {seed}: {verdict:?}");
+        let mut scene = Scene::clean(seed);
+        (scene.per_second, scene.late) = (1.0 / 3600.0, 1.0);
+        let (verdict, found) = scene.run();
+        let Verdict::Different(finding) = &verdict else { panic!("seed {seed}: {verdict:?}") };
+        assert!(matches!(finding.cause, Cause::Loss { side: Side::New, .. }), "seed {seed}: {finding:?}");
+        assert!(found.is_some());
+    }
+}
+
+#[test]
+fn a_counter_that_moves_on_one_side_only_is_different() {
+    for seed in 0..20 {
+        let mut scene = Scene::clean(seed);
+        (scene.per_second, scene.late) = (0.01, 1e9);
+        let (verdict, _) = scene.run();
+        assert!(matches!(verdict, Verdict::Different(_)), "seed {seed}: {verdict:?}");
+    }
+}
+
+#[test]
+fn one_percent_of_a_slow_counter_is_found_once_it_is_lost() {
+    for seed in 0..20 {
+        let mut scene = Scene::clean(seed);
+        (scene.per_second, scene.loss, scene.hours) = (0.05, 0.01, 6.0);
+        let (verdict, found) = scene.run();
+        assert!(matches!(verdict, Verdict::Different(_)), "seed {seed}: {verdict:?}");
+        println!("{found:?}");
+    }
+}
+
+#[test]
+fn what_begins_to_move_is_open_until_it_is_judged_anew() {
+    let demand = Demand::default();
+    let mut counter = Counter::default();
+    let mut value = 100.0;
+    for second in 0..3600u64 {
+        value += if second > 3000 { 10.0 } else { 0.0 };
+        let count = Count { time_unix_ns: (1000 + second) * SECOND_NS, start_unix_ns: 0, value };
+        match second % 15 {
+            0 => counter.observe(Side::Legacy, count),
+            7 => counter.observe(Side::New, count),
+            _ => {}
+        }
+        if second == 3000 || second == 3130 {
+            counter.seal((1000 + second) * SECOND_NS, &demand);
+            let verdict = counter.verdict(&demand);
+            assert_eq!(all_there(&verdict).is_some(), second == 3000, "{second}: {verdict:?}");
+        }
+    }
+}
+
+#[test]
+fn a_recording_that_is_judged_at_once_says_the_same_as_one_that_is_judged_step_by_step() {
+    let demand = Demand::default();
+    let mut counters = [Counter::default(), Counter::default()];
+    let mut random = fastrand::Rng::with_seed(8);
+    let mut value = 0.0;
+    for second in 0..20_000u64 {
+        if second % 4000 == 3999 {
+            value = 0.0;
+        }
+        value += f64::from(u8::from(random.f64() < 0.01));
+        let count = Count { time_unix_ns: (1000 + second) * SECOND_NS, start_unix_ns: 0, value };
+        for counter in &mut counters {
+            match second % 15 {
+                0 => counter.observe(Side::Legacy, count),
+                7 => counter.observe(Side::New, count),
+                _ => {}
+            }
+        }
+        if second % 60 == 0 {
+            counters[0].seal((940 + second) * SECOND_NS, &demand);
+        }
+    }
+    let verdicts = counters.each_mut().map(|counter| {
+        counter.seal(u64::MAX, &demand);
+        counter.verdict(&demand)
+    });
+    assert_eq!(verdicts[0], verdicts[1]);
+    assert!(all_there(&verdicts[0]).is_some_and(|counted| counted > 100.0), "{:?}", verdicts[0]);
 }
 
 #[test]
@@ -200,4 +322,41 @@ fn nothing_from_one_side_is_no_verdict() {
     counter.seal(10, &Demand::default());
     let needs = Needs::Data { from: Side::Legacy };
     assert_eq!(counter.verdict(&Demand::default()), Verdict::Inconclusive { needs });
+}
+
+/// The share that is said to be lost.
+fn loss(verdict: &Verdict) -> Option<Interval> {
+    match verdict {
+        Verdict::Different(finding) | Verdict::Equivalent { remark: Some(finding), .. } => match finding.cause {
+            Cause::Loss { side: Side::New, ratio_low, ratio_high } => {
+                Some(Interval { low: ratio_low, high: ratio_high })
+            }
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+#[test]
+fn the_interval_of_a_loss_holds_the_truth() {
+    let (mut told, mut held) = (0, 0);
+    for seed in 0..400u64 {
+        let mut random = fastrand::Rng::with_seed(seed ^ 0x7e57);
+        let mut scene = Scene::clean(seed);
+        scene.loss = [0.005, 0.01, 0.02, 0.05, 0.2][random.usize(..5)];
+        scene.per_second = [0.2, 1.0, 5.0, 50.0][random.usize(..4)];
+        scene.legacy_interval_s = [5.0, 15.0, 60.0][random.usize(..3)];
+        scene.new_interval_s = [5.0, 15.0, 30.0, 60.0][random.usize(..4)];
+        scene.restart_every_s = [None, Some(600.0), Some(2000.0)][random.usize(..3)];
+        scene.starts = random.bool();
+        scene.jitter_s = [0.0, 2.0][random.usize(..2)];
+        scene.skew_s = [0.0, 0.9, -0.9][random.usize(..3)];
+        scene.hours = [0.7, 2.0][random.usize(..2)];
+        let truth = scene.loss;
+        let (verdict, _) = scene.run();
+        let Some(interval) = loss(&verdict) else { continue };
+        told += 1;
+        held += u32::from(interval.contains(truth));
+    }
+    assert!(told >= 200 && f64::from(held) >= 0.95 * f64::from(told), "{held} of {told} hold the truth");
 }

@@ -66,6 +66,8 @@ pub(super) struct Track {
     pub(super) is_sum: bool,
     /// The side was there before it had the series.
     pub(super) is_late: bool,
+    /// It was seen at a part of one: what it counts are no events.
+    pub(super) has_fractions: bool,
     /// The most that was counted between two samples.
     rise_max: f64,
 }
@@ -131,6 +133,7 @@ impl Track {
             }
             Some(last) => self.follow(last, count, beginning),
         }
+        self.has_fractions |= count.value.fract() != 0.0;
         self.last = Some(count);
         self.samples += 1;
         grow(&mut self.sealed);

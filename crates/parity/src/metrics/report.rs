@@ -202,7 +202,7 @@ fn together(known: Verdict, other: Verdict) -> Verdict {
         ) => Verdict::Equivalent {
             margin_ratio: one.max(two),
             confidence: confidence.min(other),
-            remark: remark.or(also),
+            remark: Finding::about_both(remark, also),
         },
         (known, other) if order(&other, &known).is_lt() => other,
         (known, _) => known,

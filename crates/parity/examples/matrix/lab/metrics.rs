@@ -55,6 +55,8 @@ pub(crate) enum Fault {
     /// The buckets are those for milliseconds, the values are seconds.
     SecondsInMilliseconds,
     FirstLost(u32),
+    /// Of all events, this one alone is lost: the first is 1.
+    OneLost(u32),
     StopAfter(f64),
 }
 
@@ -72,6 +74,8 @@ pub(crate) struct Scene {
     pub(crate) starts: Starts,
     pub(crate) hours: f64,
     pub(crate) fault: Fault,
+    /// What was counted before anyone looked.
+    pub(crate) counted: u64,
     /// How a gauge moves: slowly, in steps, or all the time.
     pub(crate) gauge: u64,
 }
@@ -92,6 +96,7 @@ impl Scene {
             starts: Starts::None,
             hours: 3.0,
             fault: Fault::None,
+            counted: 0,
             gauge: 0,
         }
     }
@@ -122,6 +127,12 @@ impl Scene {
         }
     }
 
+    /// The same, but that next to nothing happens.
+    pub(crate) fn slow(seed: u64, kind: Kind, per_second: f64, hours: f64) -> Scene {
+        let counted = [0, 1, 1000][(seed % 3) as usize];
+        Scene { pattern: Pattern::Random, per_second, counted, ..Scene::any(seed, kind, hours) }
+    }
+
     pub(crate) fn run(self) -> Outcome {
         World::new(self).run()
     }
@@ -150,6 +161,9 @@ struct World {
     level: f64,
     level_s: f64,
     lost_first: u32,
+    /// How many events there were, and when the only one that is lost was.
+    events: u32,
+    lost_s: f64,
 }
 
 impl World {
@@ -160,12 +174,13 @@ impl World {
             Kind::Delta => [Shown::Counts(vec![]), Shown::Deltas(vec![])],
             _ => [Shown::Counts(vec![]), Shown::Counts(vec![])],
         };
+        let counted = Counted { count: scene.counted, ..Counted::default() };
         let lost_first = if let Fault::FirstLost(first) = scene.fault { first } else { 0 };
         World {
             scene,
             random,
             watch: Watch::new(),
-            sides: Default::default(),
+            sides: [counted.clone(), counted],
             shown,
             start_s: BEGIN_S - 1.0,
             starts_s: [BEGIN_S - 1.0; 2],
@@ -173,6 +188,8 @@ impl World {
             level: 50.0,
             level_s: BEGIN_S,
             lost_first,
+            events: 0,
+            lost_s: BEGIN_S,
         }
     }
 
@@ -213,7 +230,10 @@ impl World {
         }
         let naive = naive::compare(&self.shown, end);
         let days = self.scene.hours / 24.0;
-        Outcome { naive, days, ..self.watch.finish(end) }
+        let outcome = self.watch.finish(end);
+        // The time to find it begins when there is something to be found.
+        let found_s = outcome.found_s.map(|found| found - (self.lost_s - BEGIN_S));
+        Outcome { naive, days, found_s, ..outcome }
     }
 
     /// When the next events come.
@@ -245,6 +265,11 @@ impl World {
         for _ in 0..events {
             let value = 20.0 * exponential(&mut self.random, 1.0);
             self.sides[0].add(&self.scene, Side::Legacy, now, value);
+            self.events += 1;
+            if self.scene.fault == Fault::OneLost(self.events) {
+                self.lost_s = now;
+                continue;
+            }
             if self.lost_first > 0 {
                 self.lost_first -= 1;
                 continue;

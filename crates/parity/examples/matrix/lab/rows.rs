@@ -17,12 +17,17 @@ pub(crate) struct Row {
 
 fn clean(method: &'static str, kind: Kind) -> Row {
     let run = move |seed, hours| metrics::Scene::any(seed, kind, hours).run();
-    Row { method, name: "no difference", causes: &[], failure: None, run: Box::new(run) }
+    Row { method, name: "anything", causes: &[], failure: None, run: Box::new(run) }
+}
+
+fn clean_slow(method: &'static str, name: &'static str, kind: Kind, per_second: f64) -> Row {
+    let run = move |seed, hours| metrics::Scene::slow(seed, kind, per_second, hours).run();
+    Row { method, name, causes: &[], failure: None, run: Box::new(run) }
 }
 
 fn clean_events(method: &'static str, of: Of) -> Row {
     let run = move |seed, hours| events::Scene::any(seed, of, hours / 4.0).run();
-    Row { method, name: "no difference", causes: &[], failure: None, run: Box::new(run) }
+    Row { method, name: "anything", causes: &[], failure: None, run: Box::new(run) }
 }
 
 fn faulty(
@@ -47,11 +52,20 @@ fn faulty_events(
     Row { method, name, causes, failure, run: Box::new(run) }
 }
 
+/// Events a second: as good as none, and about three a day.
+const NEVER: f64 = 1e-12;
+const THREE_A_DAY: f64 = 3.0 / 86_400.0;
+
 /// Streams without a difference.
 pub(crate) fn clean_rows() -> Vec<Row> {
     vec![
         clean("counter", Kind::Counter),
+        clean_slow("counter", "idle", Kind::Counter, NEVER),
+        clean_slow("counter", "3 events a day", Kind::Counter, THREE_A_DAY),
+        clean_slow("counter", "one in 20 s", Kind::Counter, 0.05),
         clean("counter against deltas", Kind::Delta),
+        clean_slow("counter against deltas", "idle", Kind::Delta, NEVER),
+        clean_slow("counter against deltas", "3 events a day", Kind::Delta, THREE_A_DAY),
         clean("gauge", Kind::Gauge),
         clean("explicit histogram", Kind::Explicit),
         clean("exponential histogram", Kind::Exponential),
@@ -94,6 +108,15 @@ fn counters() -> Vec<Row> {
             ..metrics::Scene::plain(seed, Kind::Counter)
         }
     };
+    let slow = |kind, per_second, fault| {
+        move |seed| metrics::Scene {
+            fault,
+            per_second,
+            pattern: metrics::Pattern::Regular,
+            hours: 24.0,
+            ..metrics::Scene::plain(seed, kind)
+        }
+    };
     let delta = |fault| move |seed| metrics::Scene { fault, ..metrics::Scene::plain(seed, Kind::Delta) };
     let unit = Some(Failure::UnitChanged);
     let twice = Some(Failure::DuplicateWriters);
@@ -117,6 +140,29 @@ fn counters() -> Vec<Row> {
             started(Fault::FirstLost(30)),
         ),
         faulty("counter", "stops after 30 min", &["Stopped"], LOST, plain(Fault::StopAfter(1800.0), 1.0)),
+        faulty("counter", "3 a day, the 2nd lost", LOSS, LOST, slow(Kind::Counter, THREE_A_DAY, Fault::OneLost(2))),
+        faulty(
+            "counter",
+            "one of 30 lost (1 in 10 min)",
+            LOSS,
+            LOST,
+            slow(Kind::Counter, 1.0 / 600.0, Fault::OneLost(30)),
+        ),
+        faulty("counter", "1 % lost (1 in 20 s, 6 h)", LOSS, LOST, fast(0.05, Fault::Loss(0.01), 6.0)),
+        faulty(
+            "counter",
+            "one side stands still (1 a minute)",
+            LOSS,
+            LOST,
+            slow(Kind::Counter, 1.0 / 60.0, Fault::Loss(1.0)),
+        ),
+        faulty(
+            "counter against deltas",
+            "3 a day, the 2nd lost",
+            &["DeltasLost"],
+            deltas,
+            slow(Kind::Delta, THREE_A_DAY, Fault::OneLost(2)),
+        ),
         faulty("counter against deltas", "1 % lost (1/s)", &["DeltasLost"], deltas, delta(Fault::Loss(0.01))),
         faulty("counter against deltas", "5 % lost (1/s)", &["DeltasLost"], deltas, delta(Fault::Loss(0.05))),
     ]
