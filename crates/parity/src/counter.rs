@@ -451,7 +451,9 @@ impl Counter {
     /// How strong a difference is: a trend rests on chance, a broken sandwich and whatever else is found does not.
     pub(crate) fn strength(&self) -> EValue {
         let is_broken = || self.factors().is_none_or(|factors| !factors.contains(1.0));
-        match self.has_drifted && !is_broken() && self.injected().is_none() && self.first_lost().is_none() {
+        let is_apart = self.still.is_apart();
+        match self.has_drifted && !is_apart && !is_broken() && self.injected().is_none() && self.first_lost().is_none()
+        {
             true => self.looks.strength(),
             false => EValue::CERTAIN,
         }
