@@ -198,7 +198,7 @@ impl Charts {
             MetricData::Summary { .. } => MetricKind::Summary,
             MetricData::Empty => return,
         };
-        let identity = names.metric(side, metric.name(), metric.unit(), kind);
+        let identity = names.look_up(side, metric.name(), metric.unit(), kind);
         let is_count = !matches!(kind, MetricKind::Gauge | MetricKind::NonMonotonicSum);
         let hash = xxh3_64(metric.name().as_bytes()) ^ hash_of(resource.resource().attributes()).rotate_left(1);
         let place = Place { side, metric: &identity, resource, hash: hash ^ side as u64, is_count };

@@ -277,7 +277,7 @@ mod tests {
 
     #[test]
     fn a_backend_has_what_it_was_to_get_or_the_ledger_says_why_not() {
-        check_delivery(delivered(0, 0, 0), "equivalent", "within 0.00 %");
+        check_delivery(delivered(0, 0, 0), "equivalent", "exactly equal");
         check_delivery(delivered(0, 0, 5), "equivalent", "within 0.50 %");
         check_delivery(delivered(3, 0, 0), "equivalent", "did not get 0.30 %");
         check_delivery(delivered(0, 0, 200), "inconclusive", "200 items that `otlp/new` still has to deliver");
@@ -311,7 +311,7 @@ mod tests {
         let words = "delivered, but differs at the answer (source is open)";
         check(report(open()), fine(), report(lost()), Some(Depth::Answer), words);
         check(None, fine(), report(lost()), Some(Depth::Answer), "delivered, but differs at the answer");
-        check(report(EQUAL), fine(), report(EQUAL), None, "equal within 0.10 %");
+        check(report(EQUAL), fine(), report(EQUAL), None, "equal within 0.1");
         check(report(EQUAL), fine(), report(open()), None, "(answer is open)");
     }
 

@@ -58,6 +58,34 @@ const NAMES_MAX: usize = 20_000;
 /// So many keys of attributes are remembered with the labels that they become; others are translated again each time.
 const LABELS_MAX: usize = 20_000;
 
+/// Words that the translation to Prometheus puts behind a name: units, and what kind it is.
+const SUFFIXES: [&str; 24] = [
+    "total",
+    "ratio",
+    "percent",
+    "days",
+    "hours",
+    "minutes",
+    "seconds",
+    "milliseconds",
+    "microseconds",
+    "nanoseconds",
+    "bytes",
+    "kibibytes",
+    "mebibytes",
+    "gibibytes",
+    "kilobytes",
+    "megabytes",
+    "gigabytes",
+    "bits",
+    "meters",
+    "volts",
+    "amperes",
+    "joules",
+    "watts",
+    "celsius",
+];
+
 /// Labels that say where something was measured rather than what: they differ between pipelines by their nature.
 const PLACE_LABELS: [&str; 4] = ["job", "instance", "otel_scope_name", "otel_scope_version"];
 
@@ -136,11 +164,7 @@ impl Names {
 
     fn make(&self, side: Side, name: &str, unit: &str, kind: MetricKind) -> MetricIdentity {
         let side = self.names_of(side);
-        let rule = match side {
-            Side::Legacy => self.by_legacy.get(name).copied(),
-            Side::New => self.by_new.get(name).copied(),
-        };
-        match (side, rule.map(|at| (at, &self.settings.rules[at]))) {
+        match (side, self.rule_of(side, name).map(|at| (at, &self.settings.rules[at]))) {
             // The rule's new name stands for both, as it is: its unit is not known on the legacy side.
             (Side::Legacy, Some((at, rule))) => {
                 MetricIdentity { name: rule.new.clone(), scale: rule.scale, rule: Some(at) }
@@ -156,6 +180,21 @@ impl Names {
             NewSide::ToStay => side,
             NewSide::LegacyReplica => Side::Legacy,
         }
+    }
+
+    /// The rule of a name: as it is written, or as Prometheus has it, which replaces characters and adds suffixes.
+    fn rule_of(&self, side: Side, name: &str) -> Option<usize> {
+        let (by_name, written): (_, fn(&Rule) -> &str) = match side {
+            Side::Legacy => (&self.by_legacy, |rule| &rule.legacy),
+            Side::New => (&self.by_new, |rule| &rule.new),
+        };
+        let translated = |rule: &Rule| {
+            let rest = name.strip_prefix(label_name(written(rule)).as_str());
+            // Before the first underscore of the rest there is nothing: the name ends there.
+            let mut words = rest.unwrap_or("-").split('_');
+            words.next() == Some("") && words.all(|word| SUFFIXES.contains(&word))
+        };
+        by_name.get(name).copied().or_else(|| self.settings.rules.iter().position(translated))
     }
 
     /// The common name of a label, or none if it is left out.
@@ -268,6 +307,17 @@ mod tests {
         let new = "http.server.request.duration";
         check(Side::Legacy, "request_duration_ms", "ms", MetricKind::Histogram, new, 0.001);
         check(Side::New, new, "s", MetricKind::Histogram, new, 1.0);
+    }
+
+    #[test]
+    fn a_rule_holds_for_the_name_that_prometheus_makes_of_it() {
+        let new = "http.server.request.duration";
+        check(Side::New, "http_server_request_duration_seconds", "", MetricKind::Histogram, new, 1.0);
+        check(Side::New, "http_server_request_duration", "", MetricKind::Histogram, new, 1.0);
+        check(Side::Legacy, "request_duration_ms_total", "", MetricKind::MonotonicSum, new, 0.001);
+        let other = "http_server_request_duration_limit_seconds";
+        check(Side::New, other, "", MetricKind::Gauge, other, 1.0);
+        check(Side::New, "http_server_request_durations", "", MetricKind::Gauge, "http_server_request_durations", 1.0);
     }
 
     #[test]
