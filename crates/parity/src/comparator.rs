@@ -10,6 +10,7 @@ use crate::family::{Claim, Family};
 use crate::logs::{LogSettings, Logs, StreamVerdict};
 use crate::metrics::{MetricSettings, MetricVerdict, Metrics};
 use crate::names::Collision;
+use crate::releases::{ReleaseRemark, Releases};
 use crate::traces::{PopulationVerdict, TraceSettings, Traces};
 use crate::verdict::{Percent, Side, Verdict};
 
@@ -30,6 +31,8 @@ pub struct Comparator {
     metrics: Metrics,
     logs: Logs,
     traces: Traces,
+    releases: Releases,
+    margin_ratio: f64,
     /// So many of the differences that are claimed may be none.
     level: f64,
 }
@@ -85,6 +88,9 @@ pub struct Report {
     pub collisions: Vec<CollisionReport>,
     /// Points and records beyond the bounds, which were not compared.
     pub left_out: u64,
+    /// Releases that deviate from those before them, but not on one side alone; those are subjects.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub releases: Vec<ReleaseRemark>,
     /// Subjects by verdict.
     pub counts: std::collections::BTreeMap<&'static str, u64>,
 }
@@ -112,7 +118,7 @@ impl Report {
         let collisions = collisions.into_iter();
         let collisions = collisions.map(|Collision { side, name, names }| CollisionReport { side, name, names });
         let counts = std::collections::BTreeMap::new();
-        let mut report = Report { subjects, collisions: collisions.collect(), left_out, counts };
+        let mut report = Report { subjects, collisions: collisions.collect(), left_out, releases: Vec::new(), counts };
         report.recount();
         report
     }
@@ -133,6 +139,8 @@ impl Comparator {
         let confidence = demands.iter().map(|demand| demand.confidence).fold(0.0, f64::max);
         Comparator {
             level: 1.0 - confidence,
+            margin_ratio: settings.metrics.demand.margin_ratio,
+            releases: Releases::new(settings.metrics.releases.clone(), settings.metrics.names.clone()),
             metrics: Metrics::new(settings.metrics),
             logs: Logs::new(settings.logs),
             traces: Traces::new(settings.traces),
@@ -142,7 +150,10 @@ impl Comparator {
     /// Takes in what one side carried.
     pub fn observe(&mut self, side: Side, batch: &Batch) {
         match batch.signal() {
-            Signal::Metrics => batch.metrics().into_iter().for_each(|metrics| self.metrics.observe(side, metrics)),
+            Signal::Metrics => batch.metrics().into_iter().for_each(|metrics| {
+                self.metrics.observe(side, metrics);
+                self.releases.observe(side, metrics);
+            }),
             Signal::Logs => batch.logs().into_iter().for_each(|logs| self.logs.observe(side, logs)),
             Signal::Traces => batch.traces().into_iter().for_each(|traces| self.traces.observe(side, traces)),
         }
@@ -164,10 +175,12 @@ impl Comparator {
         let mut traces = self.traces.close(watermark(self.traces.watermark()));
         let of_metrics = watermark(self.metrics.watermark());
         self.metrics.judge(of_metrics);
+        self.releases.seal(of_metrics, self.margin_ratio);
         // Records of logs are counted one by one, without chance.
         let of_logs = logs.iter().filter_map(|stream| Claim::of(&stream.verdict, EValue::CERTAIN));
         let of_traces = traces.iter().filter_map(|population| Claim::of(&population.verdict, population.strength));
-        let family = Family::of(self.metrics.claims().chain(of_traces).chain(of_logs), self.level);
+        let family =
+            Family::of(self.metrics.claims().chain(self.releases.claims()).chain(of_traces).chain(of_logs), self.level);
         let metrics = self.metrics.report(of_metrics, &family);
         for population in &mut traces {
             let verdict = population.verdict.clone();
@@ -175,8 +188,14 @@ impl Comparator {
         }
         let subjects = traces.into_iter().map(Subject::from);
         let subjects = subjects.chain(metrics.metrics.into_iter().map(Subject::from));
-        let subjects = subjects.chain(logs.into_iter().map(Subject::from)).collect();
-        Report::of(subjects, metrics.collisions, metrics.left_out_points + self.logs.left_out_records())
+        let subjects = subjects.chain(logs.into_iter().map(Subject::from));
+        let releases = self.releases.report(&family);
+        let of_releases = releases.different.into_iter();
+        let of_releases =
+            of_releases.map(|(name, finding)| Subject::alone(Signal::Metrics, name, Verdict::Different(finding)));
+        let left_out = metrics.left_out_points + self.logs.left_out_records();
+        let report = Report::of(subjects.chain(of_releases).collect(), metrics.collisions, left_out);
+        Report { releases: releases.remarks, ..report }
     }
 }
 

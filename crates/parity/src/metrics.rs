@@ -23,6 +23,7 @@ use crate::gauge::Level;
 use crate::histogram::{Buckets, Distribution};
 use crate::members::Form;
 use crate::names::{Collision, MetricIdentity, NameSettings, Names};
+use crate::releases::ReleaseSettings;
 use crate::series_sets::SetFinding;
 use crate::verdict::{Demand, Side, Verdict};
 pub(crate) use identities::{Identities, IdentityHash, Known, Labels};
@@ -48,6 +49,8 @@ pub struct MetricSettings {
     pub series_max: usize,
     /// Of a thousand series so many are compared: the same ones on both sides.
     pub share_permille: u32,
+    /// How releases are told apart.
+    pub releases: ReleaseSettings,
 }
 
 impl Default for MetricSettings {
@@ -60,6 +63,7 @@ impl Default for MetricSettings {
             stopped_ns: 600_000_000_000,
             series_max: 100_000,
             share_permille: 1000,
+            releases: ReleaseSettings::default(),
         }
     }
 }

@@ -393,6 +393,15 @@ pub enum Cause {
         /// The share of traces.
         ratio: f64,
     },
+    /// A release differs from those before it on one side, and does not on the other.
+    ReleaseDeviates {
+        /// Its build tag.
+        release: String,
+        /// Where.
+        side: Side,
+        /// By how much it is higher than the releases before it: 0.4 is 40 %.
+        ratio: f64,
+    },
     /// Fields of the same thing differ.
     FieldsDiffer {
         /// Which.
@@ -477,6 +486,14 @@ impl fmt::Display for Cause {
             Cause::NamesCollide { names } => write!(f, "{} become one name", names.join(" and ")),
             Cause::TracesFragmented { side, ratio } => {
                 write!(f, "{} of the traces are broken into several on the {side} side", Percent(*ratio))
+            }
+            Cause::ReleaseDeviates { release, side, ratio } => {
+                let direction = if *ratio > 0.0 { "higher" } else { "lower" };
+                let ratio = Percent(ratio.abs());
+                write!(
+                    f,
+                    "release {release} is {ratio} {direction} than the releases before it on the {side} side alone"
+                )
             }
             Cause::FieldsDiffer { fields } => write!(f, "{} differ", fields.join(", ")),
         }

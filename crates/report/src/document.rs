@@ -220,8 +220,14 @@ impl Document {
         let collision = |collision: &parity::CollisionReport| {
             format!("on the {} side {} all become {}", collision.side, collision.names.join(" and "), collision.name)
         };
+        let collisions = self.report.collisions.iter().map(collision);
+        let release = |remark: &parity::ReleaseRemark| match remark.since_unix_ns {
+            Some(since) => format!("{}; since {}", remark.sentence, shown_time(since)),
+            None => remark.sentence.clone(),
+        };
+        let releases = self.report.releases.iter().map(release);
         let noise = self.control.iter().flat_map(ControlSummary::remarks);
-        self.notes.iter().cloned().chain(self.report.collisions.iter().map(collision)).chain(noise).collect()
+        self.notes.iter().cloned().chain(collisions).chain(releases).chain(noise).collect()
     }
 }
 
