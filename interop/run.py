@@ -52,9 +52,10 @@ SCENARIOS = [
     "loki",
     "lines",
     "parity",
+    "answers",
 ]
 # Scenarios of components that the Collector's build here does not have, or has no more.
-ONLY_CROSSFADE = {"statsd", "dual", "jaeger", "zipkin", "opencensus", "fluent", "syslog", "files", "loki", "lines", "parity"}
+ONLY_CROSSFADE = {"statsd", "dual", "jaeger", "zipkin", "opencensus", "fluent", "syslog", "files", "loki", "lines", "parity", "answers"}
 
 
 def main() -> int:

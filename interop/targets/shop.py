@@ -189,8 +189,11 @@ def handler(application: Application, clock, is_stamped: bool) -> type[http.serv
             if self.path not in application.pages:
                 self.send_error(404)
                 return
-            accept = self.headers.get("Accept", "")
-            content_type, data = application.page(self.path, clock(), accept, is_stamped)
+            at = clock()
+            if at is None:
+                self.send_error(503)
+                return
+            content_type, data = application.page(self.path, at, self.headers.get("Accept", ""), is_stamped)
             self.send_response(200)
             self.send_header("Content-Type", content_type)
             self.send_header("Content-Length", str(len(data)))
@@ -212,9 +215,11 @@ def main() -> None:
     parser.add_argument("--length", type=float, required=True, help="how many of their seconds the run has")
     arguments = parser.parse_args()
     began = time.monotonic()
-    # After the run nothing happens any more, and it stays the same moment.
-    def clock() -> float:
-        return arguments.start + min((time.monotonic() - began) * arguments.speed, arguments.length)
+
+    def clock() -> float | None:
+        """What time it is for the applications; none when the run is over, and they with it."""
+        passed = (time.monotonic() - began) * arguments.speed
+        return arguments.start + passed if passed <= arguments.length else None
 
     servers = []
     for seed, (name, port) in enumerate(pair.split("=") for pair in arguments.application):

@@ -81,8 +81,11 @@ impl Admin {
             pairs.find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
         };
         match segments {
-            ["parity"] => crate::parity::answer(parity, "html"),
-            ["api", "v1", "parity"] => crate::parity::answer(parity, asked("format").as_deref().unwrap_or("json")),
+            ["parity"] => crate::parity::answer(parity, "html", None),
+            ["api", "v1", "parity"] => {
+                let columns = asked("columns").and_then(|columns| columns.parse().ok());
+                crate::parity::answer(parity, asked("format").as_deref().unwrap_or("json"), columns)
+            }
             ["api", "v1", "parity", "series"] => match asked("metric") {
                 Some(metric) => json(&parity.drawings(&metric)),
                 None => wrong(StatusCode::BAD_REQUEST, "expected `?metric=NAME`, by the name that the report gives it"),

@@ -30,8 +30,8 @@ fn summary(source: String, taken: Taken) -> SideSummary {
     SideSummary { source, items, from_unix_ns, to_unix_ns }
 }
 
-/// The report in the form that is asked for.
-pub(crate) fn answer(parity: &Parity, form: &str) -> Response<ResponseBody> {
+/// The report in the form that is asked for; a table for a terminal of so many columns.
+pub(crate) fn answer(parity: &Parity, form: &str, columns: Option<usize>) -> Response<ResponseBody> {
     let Some(document) = document(parity) else {
         return text_response(StatusCode::SERVICE_UNAVAILABLE, "no verdicts were taken yet; ask again soon\n");
     };
@@ -40,7 +40,7 @@ pub(crate) fn answer(parity: &Parity, form: &str) -> Response<ResponseBody> {
             Ok(text) => ("application/json", text),
             Err(error) => return text_response(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
         },
-        "table" => ("text/plain; charset=utf-8", report::table(&document, None)),
+        "table" => ("text/plain; charset=utf-8", report::table(&document, columns)),
         "junit" => ("application/xml", report::junit(&document)),
         "markdown" => ("text/markdown; charset=utf-8", report::markdown(&document)),
         "html" => ("text/html; charset=utf-8", report::html(&document, &parity.charts())),

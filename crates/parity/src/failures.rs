@@ -204,7 +204,8 @@ impl Failure {
                               dropped, a queue that was full, a pipeline that was not yet or no longer there.",
                 example: "The StatsD side counts 1 % less than the OTLP side, all the time or only at peaks.",
                 remedy: "Look into the ledger for what was rejected or dropped, and at crossfade_receiver_lost for \
-                         datagrams; raise buffers, or send over a transport that acknowledges.",
+                         datagrams; raise buffers, or send over a transport that acknowledges. What is missing whole \
+                         may have another name: say so in migration.names.",
             },
         }
     }

@@ -8,7 +8,7 @@ use hashbrown::HashMap;
 
 use crate::counter::Count;
 
-/// So many writers of one series are told apart; what further ones write is left out, and counted.
+/// So many writers of one series are told apart; what further ones write is left out.
 const WRITERS_MAX: usize = 256;
 
 /// A cumulative or a delta value of one writer.
@@ -20,6 +20,9 @@ pub enum Form {
     Delta,
 }
 
+/// A hash of a writer, so that none takes no room of its own.
+type Writer = std::num::NonZeroU64;
+
 #[derive(Clone, Copy, Debug)]
 struct Last {
     start_unix_ns: u64,
@@ -30,11 +33,39 @@ struct Last {
 /// The writers of one series.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Members {
-    single: Option<(u64, Last)>,
-    several: Option<Box<HashMap<u64, Last, foldhash::fast::RandomState>>>,
+    single: Option<(Writer, Last)>,
+    several: Option<Box<Several>>,
     total: f64,
     turns: Turns,
-    left_out: u64,
+}
+
+/// Writers that add up.
+#[derive(Clone, Debug, Default)]
+struct Several {
+    last: HashMap<Writer, Last, foldhash::fast::RandomState>,
+    pause: Pause,
+}
+
+/// Where a side had nothing of any writer for a while: until each of them has told what it counted meanwhile, their sum
+/// is none.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Pause {
+    newest_unix_ns: u64,
+    until_unix_ns: u64,
+}
+
+/// So long no writer of several is heard of only when something is down, and so long all of them are waited for then.
+pub(crate) const PAUSE_NS: u64 = 90_000_000_000;
+
+impl Pause {
+    /// Takes note of a value of some writer; whether the sum is to be waited for.
+    pub(crate) fn is_on(&mut self, time_unix_ns: u64) -> bool {
+        if self.newest_unix_ns != 0 && time_unix_ns.saturating_sub(self.newest_unix_ns) > PAUSE_NS {
+            self.until_unix_ns = time_unix_ns.saturating_add(PAUSE_NS);
+        }
+        self.newest_unix_ns = self.newest_unix_ns.max(time_unix_ns);
+        time_unix_ns < self.until_unix_ns
+    }
 }
 
 /// How often what should be one writer was another one: two of them share an identity.
@@ -88,6 +119,7 @@ impl Members {
             self.total += count.value;
             return Some(Count { value: self.total, start_unix_ns: 0, ..count });
         }
+        let writer = Writer::new(writer).unwrap_or(Writer::MIN);
         let last = Last { start_unix_ns: count.start_unix_ns, time_unix_ns: count.time_unix_ns, value: count.value };
         match &mut self.single {
             None if self.several.is_none() => {
@@ -109,18 +141,17 @@ impl Members {
         self.add_to_several(writer, last, count)
     }
 
-    fn add_to_several(&mut self, writer: u64, last: Last, count: Count) -> Option<Count> {
+    fn add_to_several(&mut self, writer: Writer, last: Last, count: Count) -> Option<Count> {
         let single = self.single.take();
-        let several = self.several.get_or_insert_with(|| Box::new(single.into_iter().collect()));
-        let is_full = several.len() >= WRITERS_MAX;
-        let increase = match several.get_mut(&writer) {
-            None if is_full => {
-                self.left_out += 1;
-                return None;
-            }
+        let several = self
+            .several
+            .get_or_insert_with(|| Box::new(Several { last: single.into_iter().collect(), pause: Pause::default() }));
+        let is_full = several.last.len() >= WRITERS_MAX;
+        let increase = match several.last.get_mut(&writer) {
+            None if is_full => return None,
             // A writer that joins has counted before anyone looked.
             None => {
-                several.insert(writer, last);
+                several.last.insert(writer, last);
                 0.0
             }
             Some(known) => {
@@ -134,7 +165,8 @@ impl Members {
             }
         };
         self.total += increase;
-        Some(Count { value: self.total, start_unix_ns: 0, ..count })
+        let waits = several.pause.is_on(count.time_unix_ns);
+        (!waits).then_some(Count { value: self.total, start_unix_ns: 0, ..count })
     }
 
     /// Whether more than one writer was seen, so that the series trails by up to an interval of theirs.
@@ -178,6 +210,23 @@ mod tests {
         let last = members.add(2, Form::Cumulative, count(21, 6, 9.0)).unwrap();
         assert_eq!((last.value, last.start_unix_ns), (105.0, 0));
         assert_eq!(members.add(2, Form::Cumulative, count(31, 30, 1.0)).unwrap().value, 106.0);
+    }
+
+    #[test]
+    fn after_a_pause_all_writers_are_waited_for() {
+        const SECOND: u64 = 1_000_000_000;
+        let mut members = Members::default();
+        let mut at = |second: u64, writer| {
+            members.add(writer, Form::Cumulative, count(second * SECOND, 0, second as f64)).map(|count| count.value)
+        };
+        for second in (0..300).step_by(15) {
+            assert!(at(1000 + second, 1).is_some() && at(1007 + second, 2).is_some());
+        }
+        // One of them tells of ten minutes at once, and the other one does a moment later.
+        assert_eq!((at(1900, 1), at(1907, 2)), (None, None));
+        let total = (15..80).step_by(15).map(|second| at(1900 + second, 1)).collect::<Vec<_>>();
+        assert!(total.iter().all(Option::is_none), "{total:?}");
+        assert!(at(1990, 1).is_some() && at(1997, 2).is_some());
     }
 
     #[test]

@@ -2,29 +2,32 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::halves::Halves;
 use crate::metrics::{Identity, Known};
 use crate::verdict::{Cause, Finding, Side};
 
-/// When a side was seen to have a series.
-#[derive(Clone, Debug, Default, PartialEq)]
+/// When a side was seen to have a series, in words of 32 bits: there are many.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Presence {
-    first_unix_ns: u64,
-    last_unix_ns: u64,
-    seen: u32,
+    first_unix_ns: Halves,
+    last_unix_ns: Halves,
+    /// No more than matters.
+    seen: u8,
 }
 
 /// A series that was there so often is no passing one.
-const LASTING_MIN: u32 = 5;
+const LASTING_MIN: u8 = 5;
 
 impl Presence {
     pub(crate) fn see(&mut self, time_unix_ns: u64) {
         if self.seen == 0 {
-            self.first_unix_ns = time_unix_ns;
+            self.first_unix_ns = Halves::of(time_unix_ns);
         }
-        if time_unix_ns != self.last_unix_ns {
-            self.seen = self.seen.saturating_add(1);
+        let last_unix_ns = self.last_unix_ns();
+        if time_unix_ns != last_unix_ns {
+            self.seen = (self.seen + 1).min(LASTING_MIN);
         }
-        self.last_unix_ns = self.last_unix_ns.max(time_unix_ns);
+        self.last_unix_ns = Halves::of(last_unix_ns.max(time_unix_ns));
     }
 
     /// Never seen.
@@ -33,7 +36,7 @@ impl Presence {
     }
 
     pub(crate) fn last_unix_ns(&self) -> u64 {
-        self.last_unix_ns
+        self.last_unix_ns.whole()
     }
 
     /// Seen more than now and then.
@@ -43,10 +46,7 @@ impl Presence {
 
     /// Seen in at least two intervals that are sealed: not only passing by.
     fn is_settled(&self, watermark_unix_ns: u64) -> bool {
-        self.seen >= 2
-            && self.first_unix_ns < watermark_unix_ns
-            && self.last_unix_ns <= watermark_unix_ns.max(self.last_unix_ns)
-            && self.first_unix_ns != self.last_unix_ns
+        self.seen >= 2 && self.first_unix_ns.whole() < watermark_unix_ns && self.first_unix_ns != self.last_unix_ns
     }
 }
 

@@ -433,6 +433,8 @@ impl fmt::Display for Percent {
         let percent = self.0 * 100.0;
         match percent.abs() {
             size if size >= 10.0 => write!(f, "{percent:.0} %"),
+            // What is a little more than a round margin is not the margin.
+            size if size > 1.0 && size < 1.05 => write!(f, "{:.2} %", percent.signum() * (size * 100.0).ceil() / 100.0),
             size if size >= 1.0 => write!(f, "{percent:.1} %"),
             0.0 => f.write_str("0 %"),
             size if size >= 0.01 => write!(f, "{percent:.2} %"),
@@ -506,8 +508,9 @@ mod tests {
 
     #[test]
     fn ratios_are_written_with_the_digits_that_matter() {
-        let shown: Vec<String> = [0.5, 0.0123, 0.0037, 0.0, 1.5e-6].map(|ratio| Percent(ratio).to_string()).into();
-        assert_eq!(shown, ["50 %", "1.2 %", "0.37 %", "0 %", "0.01 %"]);
+        let shown: Vec<String> =
+            [0.5, 0.0123, 0.01, 0.01002, 0.0037, 0.0, 1.5e-6].map(|ratio| Percent(ratio).to_string()).into();
+        assert_eq!(shown, ["50 %", "1.2 %", "1.0 %", "1.01 %", "0.37 %", "0 %", "0.01 %"]);
     }
 
     #[test]

@@ -33,6 +33,9 @@ pub struct Document {
     pub(crate) confidence: f64,
     /// What kept something from being compared.
     pub(crate) notes: Vec<String>,
+    /// What nobody asked to have compared, though one side has it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    remarks: Vec<String>,
     #[serde(flatten)]
     pub(crate) report: Report,
     /// What is known of the failures that were found.
@@ -139,6 +142,7 @@ impl Document {
             margin_ratio,
             confidence,
             notes,
+            remarks: Vec::new(),
             report,
             failures,
         }
@@ -160,6 +164,12 @@ impl Document {
     pub(crate) fn sources(&self) -> impl Iterator<Item = (&'static str, &SideSummary)> {
         let control = self.control.iter().map(|control| ("control", &control.side));
         [("legacy", &self.legacy), ("new", &self.new)].into_iter().chain(control)
+    }
+
+    /// The same with what is to be said beside the verdicts, and keeps none of them open.
+    #[must_use]
+    pub fn with_remarks(self, remarks: Vec<String>) -> Document {
+        Document { remarks, ..self }
     }
 
     /// Subjects, those that differ first, then what is open: what has the same cause together, and the most at first.
@@ -220,14 +230,14 @@ impl Document {
         let collision = |collision: &parity::CollisionReport| {
             format!("on the {} side {} all become {}", collision.side, collision.names.join(" and "), collision.name)
         };
-        let collisions = self.report.collisions.iter().map(collision);
         let release = |remark: &parity::ReleaseRemark| match remark.since_unix_ns {
             Some(since) => format!("{}; since {}", remark.sentence, shown_time(since)),
             None => remark.sentence.clone(),
         };
-        let releases = self.report.releases.iter().map(release);
+        let (collisions, releases) = (&self.report.collisions, &self.report.releases);
         let noise = self.control.iter().flat_map(ControlSummary::remarks);
-        self.notes.iter().cloned().chain(collisions).chain(releases).chain(noise).collect()
+        let said = self.notes.iter().chain(&self.remarks).cloned();
+        said.chain(collisions.iter().map(collision)).chain(releases.iter().map(release)).chain(noise).collect()
     }
 }
 
@@ -272,13 +282,27 @@ pub(crate) fn headline(subject: &Subject) -> String {
 
 /// Whether the details of a subject say nothing that its headline does not say.
 pub(crate) fn adds_nothing(subject: &Subject) -> bool {
-    let Verdict::Different(Finding { cause: Cause::SeriesMissing { .. }, .. }) = &subject.verdict else { return false };
+    matches!(&subject.verdict, Verdict::Different(Finding { cause: Cause::SeriesMissing { .. }, .. }))
+        && repeats(subject)
+}
+
+/// Whether the parts of a subject that differ say nothing that its sentence does not say.
+pub(crate) fn repeats(subject: &Subject) -> bool {
     let mut differing = subject.parts.iter().filter(|part| matches!(part.verdict, Verdict::Different(_)));
-    let first = differing.next();
-    let is_itself = first.is_none_or(|part| {
+    let is_itself = differing.next().is_none_or(|part| {
         part.name == subject.name || part.name.strip_prefix("1 series such as ").is_some_and(|one| one == subject.name)
     });
     is_itself && differing.next().is_none() && other_names(subject).is_none()
+}
+
+/// Whether a difference is that of sets of series, of which one shows as much as many.
+pub(crate) fn is_of_sets(subject: &Subject) -> bool {
+    let Verdict::Different(finding) = &subject.verdict else { return false };
+    use Cause::{AttributeMissing, MovedToTarget, SeriesMissing, ValueRewritten};
+    matches!(
+        finding.cause,
+        SeriesMissing { .. } | AttributeMissing { .. } | MovedToTarget { .. } | ValueRewritten { .. }
+    )
 }
 
 /// A verdict as people read it.

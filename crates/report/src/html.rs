@@ -6,9 +6,9 @@ use std::fmt::Write;
 use parity::{Chart, Charts, Part, Percent, Side, Subject, Verdict};
 
 use crate::columns::number;
-use crate::document::{Document, adds_nothing, headline, other_names, shown, subjects_of};
+use crate::document::{Document, headline, is_of_sets, other_names, repeats, shown, subjects_of};
 
-/// So many series are shown as charts, and of one subject.
+/// So many series are shown as charts, and of one subject; of sets of series, one.
 const CHARTS_MAX: usize = 24;
 const CHARTS_OF_SUBJECT_MAX: usize = 4;
 
@@ -167,7 +167,7 @@ fn write_difference(out: &mut String, subject: &Subject, number: usize) {
     if let Some(failure) = subject.failure {
         let _ = writeln!(out, "<p>Failure: <strong>{}</strong></p>", escaped(failure.explain().title));
     }
-    if adds_nothing(subject) {
+    if repeats(subject) && subject.parts.len() <= 1 {
         return;
     }
     let open = if subject.parts.len() > 5 { "" } else { " open" };
@@ -190,7 +190,7 @@ fn charted(subject: &Subject) -> impl Iterator<Item = &Part> {
     parts.sort_by_key(|part| crate::document::urgency(&part.verdict));
     // What stands for a set of series has no chart itself.
     let is_of_one = |part: &&Part| subject.counts.is_empty() || !part.name.contains(" series such as ");
-    parts.into_iter().filter(is_of_one).take(CHARTS_OF_SUBJECT_MAX)
+    parts.into_iter().filter(is_of_one).take(if is_of_sets(subject) { 1 } else { CHARTS_OF_SUBJECT_MAX })
 }
 
 /// Both sides beside each other, to the same scale.

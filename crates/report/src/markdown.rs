@@ -4,7 +4,8 @@ use std::fmt::Write;
 
 use parity::{Percent, Subject, Verdict};
 
-use crate::document::{Document, adds_nothing, headline, other_names, shown, subjects_of};
+use crate::columns::number;
+use crate::document::{Document, adds_nothing, headline, other_names, repeats, shown, subjects_of};
 
 /// So many parts of a subject that differs are shown.
 const PARTS_MAX: usize = 20;
@@ -20,7 +21,7 @@ pub(crate) fn write(document: &Document) -> String {
     let _ = writeln!(out, "Asked: equal within {margin} at {confidence:.0} %.\n");
     let _ = writeln!(out, "| side | source | time | items |\n|---|---|---|---:|");
     for (name, side) in document.sources() {
-        let _ = writeln!(out, "| {name} | {} | {} | {} |", code(&side.source), side.time(), side.items);
+        let _ = writeln!(out, "| {name} | {} | {} | {} |", code(&side.source), side.time(), number(side.items));
     }
     for remark in document.remarks() {
         let _ = writeln!(out, "\n> Note: {}", text(&remark));
@@ -71,6 +72,7 @@ fn write_difference(out: &mut String, subject: &Subject) {
         let _ = writeln!(out, "\nNames: {}.", text(&names));
     }
     let differing = subject.parts.iter().filter(|part| matches!(part.verdict, Verdict::Different(_)));
+    let differing = differing.filter(|_| !repeats(subject));
     for (at, part) in differing.take(PARTS_MAX).enumerate() {
         let gap = if at == 0 { "\n" } else { "" };
         let _ = writeln!(out, "{gap}- {}: {}", code(&part.name), text(&part.sentence));

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::anyhow;
@@ -15,15 +14,17 @@ use report::{Document, SideSummary};
 
 use super::control::{self, Control};
 use super::gaps::Gaps;
-use super::prometheus::{Backend, Query, read_queries};
-use super::recording::Recording;
+use super::prometheus::{Query, read_queries};
 use super::settings::{Asked, nanoseconds};
+use super::source::{Has, Manner, Slice, Sources, places, share_types, share_with_replica};
 use super::window::{Window, cut, extent};
-use super::{Header, ParityArguments, Place, ReportFormat};
+use super::{ParityArguments, ReportFormat};
 use crate::moment;
 
 /// Raw samples are read in slices of this length.
 const SLICE: Duration = Duration::from_secs(1800);
+/// And in shorter ones where all samples of a slice are held at once.
+const SLICE_OF_CAPTURES: Duration = Duration::from_secs(300);
 /// Expressions are evaluated at so many steps at once.
 const SLICE_STEPS: u64 = 1000;
 /// A recording is read in so many slices at most.
@@ -34,191 +35,116 @@ const SETTLE: Duration = Duration::from_secs(120);
 /// No clock stands beyond this, which is in the year 2262; what claims to be later is not compared.
 const TIME_MAX_UNIX_NS: u64 = i64::MAX as u64;
 
-/// One side.
-pub(super) enum Source {
-    Recording(Box<Recorded>),
-    Backend(Box<Backend>),
-}
-
-/// A recording, what is known of it, and how far it was read.
-pub(super) struct Recorded {
-    path: PathBuf,
-    reader: Option<Recording>,
-    waiting: Option<Batch>,
-    extents: BTreeMap<Signal, Window>,
-}
-
-/// What is read at once.
-#[derive(Clone, Copy)]
-struct Slice<'a> {
-    from_unix_ns: u64,
-    to_unix_ns: u64,
-    is_last: bool,
-    queries: &'a [Query],
-    step_ms: u64,
-}
-
 /// What is to be read of each signal, and from when to when.
 pub(super) type Windows = BTreeMap<Signal, Window>;
 
 pub(super) async fn compare(arguments: &ParityArguments) -> anyhow::Result<(Document, Charts)> {
     let asked = Asked::read(arguments)?;
     let bar = Bar::new();
-    let mut sides = [
-        Source::open(Side::Legacy, &arguments.legacy, &arguments.legacy_header, &bar)?,
-        Source::open(Side::New, &arguments.new, &arguments.new_header, &bar)?,
-    ];
-    let mut replica = control::open(arguments, &sides[0], &bar)?;
+    let places = places(arguments, &asked)?;
+    let manner = Manner::of(&places, &asked);
+    let mut sides =
+        [Sources::open(Side::Legacy, &places[0], manner, &bar)?, Sources::open(Side::New, &places[1], manner, &bar)?];
+    let mut replica = control::open(arguments, &sides[0], manner, &bar)?;
     let queries = match &arguments.queries {
-        Some(_) if sides.iter().any(|side| matches!(side, Source::Recording(_))) => {
-            return Err(anyhow!("--queries needs two backends: a recording answers no expressions"));
+        Some(_) if !sides.iter().all(Sources::answers_expressions) => {
+            return Err(anyhow!(
+                "--queries needs a Prometheus HTTP API on both sides: a recording answers no expressions"
+            ));
         }
         Some(path) => read_queries(path, &asked.names.rules)?,
         None => Vec::new(),
     };
     let (windows, mut notes) = windows(sides.each_ref(), arguments, &asked)?;
-    learn(&mut sides, replica.as_mut(), (&windows, &asked), &bar).await?;
-    let mut settings = asked.settings();
+    bar.say("asking what there is");
+    for side in sides.iter_mut().chain(&mut replica) {
+        side.learn(&windows).await?;
+    }
+    share_types(&mut sides, &asked.names.rules);
+    replica.iter_mut().for_each(|replica| share_with_replica(&mut sides[0], replica));
+    let mut settings = asked.settings([sides[0].has(Signal::Logs), sides[1].has(Signal::Logs)]);
     settings.metrics.names.rules.splice(0..0, queries.iter().map(Query::rule));
     let charts = match arguments.format {
         ReportFormat::Html => Charts::of_names(settings.metrics.names.clone()),
         _ => Charts::default(),
     };
     let control = match &replica {
-        Some(replica) => Some(Control::new((&sides[0], replica), (arguments, &asked), &windows, settings.clone())?),
+        Some(replica) => Some(Control::new([&sides[0], replica], (arguments, &asked), &windows, settings.clone())?),
         None => None,
     };
     let mut taking = Taking::new(Comparator::new(settings), control, charts, &windows, bar);
-    if sides.iter().all(|side| matches!(side, Source::Backend(_))) {
+    if sides.iter().all(|side| matches!(side.has(Signal::Metrics), Has::Answers(_))) {
         taking.gaps = windows.get(&Signal::Metrics).copied().map(Gaps::within);
     }
     let step_ms = u64::try_from(arguments.step.as_millis()).unwrap_or(u64::MAX);
     taking.read(&mut sides, replica.as_mut(), &queries, step_ms).await?;
     let Taking { mut comparator, control, charts, gaps, seen, bar, .. } = taking;
     bar.leave();
-    let report = comparator.finish();
-    let (mut report, control) = match (control, &arguments.control) {
-        (Some(control), Some(place)) => {
-            let (report, summary) = control.finish(report, place.to_string());
-            (report, Some(summary))
-        }
-        _ => (report, None),
+    let (mut report, control) = match (control, &replica) {
+        (Some(control), Some(replica)) => control.finish(comparator.finish(), replica.shown.clone()),
+        _ => (comparator.finish(), None),
     };
     gaps.iter().for_each(|gaps| gaps.add_to(&mut report));
-    let natives: u64 = sides.iter().chain(&replica).map(Source::native_histograms).sum();
-    if natives > 0 {
-        notes.push(format!("{natives} samples are native histograms, which are not read from backends yet"));
-    }
-    let [legacy, new] = [&arguments.legacy, &arguments.new].map(ToString::to_string);
+    notes.extend(sides.iter().chain(&replica).flat_map(Sources::notes));
+    let remarks = not_compared(&sides);
     let [of_legacy, of_new] = seen;
-    let sides = [of_legacy.summary(legacy), of_new.summary(new)];
-    Ok((Document::new(report, sides, asked.demand, notes).with_control(control), charts))
-}
-
-impl Source {
-    pub(super) fn open(side: Side, place: &Place, headers: &[Header], bar: &Bar) -> anyhow::Result<Source> {
-        Ok(match place {
-            Place::Recording(path) => Source::Recording(Box::new(Recorded::open(path, bar)?)),
-            Place::Prometheus(url) => Source::Backend(Box::new(Backend::new(side, url, headers)?)),
-        })
-    }
-
-    /// Reads a slice of time.
-    async fn read(&mut self, slice: Slice<'_>, observe: &mut impl FnMut(Batch)) -> anyhow::Result<()> {
-        let Slice { from_unix_ns, to_unix_ns, is_last, queries, step_ms } = slice;
-        let (from_unix_ms, to_unix_ms) = (from_unix_ns / 1_000_000, to_unix_ns.div_ceil(1_000_000));
-        match self {
-            // What has no time, or one beyond all others, comes with the rest.
-            Source::Recording(recorded) => recorded.read(if is_last { u64::MAX } else { to_unix_ns }, observe),
-            Source::Backend(_) if to_unix_ms == from_unix_ms => Ok(()),
-            Source::Backend(backend) if queries.is_empty() => backend.read(from_unix_ms, to_unix_ms, observe).await,
-            Source::Backend(backend) => backend.answer(queries, (from_unix_ms, to_unix_ms, step_ms), observe).await,
-        }
-    }
-
-    fn native_histograms(&self) -> u64 {
-        match self {
-            Source::Recording(_) => 0,
-            Source::Backend(backend) => backend.native_histograms,
-        }
-    }
-}
-
-impl Recorded {
-    /// Reads it once to know from when to when it goes.
-    fn open(path: &Path, bar: &Bar) -> anyhow::Result<Recorded> {
-        let mut reader = Recording::open(path)?;
-        let mut extents = BTreeMap::new();
-        let mut items = 0;
-        while let Some(batch) = reader.next()? {
-            let known = extents.entry(batch.signal()).or_insert(Window::EMPTY);
-            *known = known.join(extent(&batch));
-            items += u64::from(batch.items());
-            bar.say(&format!("{}: {} items", path.display(), number(items)));
-        }
-        extents.retain(|_, extent| !extent.is_empty());
-        Ok(Recorded { path: path.to_owned(), reader: None, waiting: None, extents })
-    }
-
-    /// Gives the batches up to a time, in the order they were written.
-    fn read(&mut self, to_unix_ns: u64, observe: &mut impl FnMut(Batch)) -> anyhow::Result<()> {
-        let reader = match &mut self.reader {
-            Some(reader) => reader,
-            reader => reader.insert(Recording::open(&self.path)?),
-        };
-        loop {
-            let next = match self.waiting.take() {
-                Some(batch) => Some(batch),
-                None => reader.next()?,
-            };
-            let Some(batch) = next else { return Ok(()) };
-            let newest = extent(&batch);
-            if !newest.is_empty() && newest.to_unix_ns > to_unix_ns {
-                self.waiting = Some(batch);
-                return Ok(());
-            }
-            observe(batch);
-        }
-    }
+    let [legacy, new] = sides;
+    let sides = [of_legacy.summary(legacy.shown), of_new.summary(new.shown)];
+    Ok((Document::new(report, sides, asked.demand, notes).with_remarks(remarks).with_control(control), charts))
 }
 
 /// From when to when each signal is compared, and what is to be said of that.
 pub(super) fn windows(
-    sides: [&Source; 2],
+    sides: [&Sources; 2],
     arguments: &ParityArguments,
     asked: &Asked,
 ) -> anyhow::Result<(Windows, Vec<String>)> {
-    let of = |side: &Source, signal| match side {
-        Source::Recording(recorded) => recorded.extents.get(&signal).copied(),
-        Source::Backend(_) => None,
-    };
-    let recorded = sides.iter().filter(|side| matches!(side, Source::Recording(_))).count();
-    if recorded == 0 {
-        return Ok((BTreeMap::from([(Signal::Metrics, asked_window(arguments, asked)?)]), Vec::new()));
-    }
     let settle_ns = asked.settle.map_or(0, nanoseconds);
     let (mut windows, mut notes) = (Windows::new(), Vec::new());
+    let sealed = |window: Window| {
+        let to_unix_ns = window.to_unix_ns.min(TIME_MAX_UNIX_NS).saturating_sub(settle_ns);
+        Window { to_unix_ns, ..window }
+    };
+    let both_recorded = sides.iter().all(|side| side.is_recorded());
     for signal in Signal::ALL {
-        let [legacy, new] = sides.map(|side| of(side, signal));
-        let window = match (legacy, new) {
-            (None, None) => continue,
-            (Some(one), None) | (None, Some(one)) => one,
-            (Some(legacy), Some(new)) => {
+        let window = match (sides[0].has(signal), sides[1].has(signal)) {
+            (Has::Answers(_), Has::Answers(_)) => asked_window(arguments, asked)?,
+            (Has::Answers(_), Has::Recorded(one)) | (Has::Recorded(one), Has::Answers(_)) => sealed(one),
+            (Has::Recorded(legacy), Has::Recorded(new)) => {
                 let both = legacy.meet(new);
                 if both.is_empty() {
                     notes.push(format!("the {} of the two recordings have no time in common", signal.name()));
                 }
-                both
+                sealed(both)
             }
+            (Has::Recorded(one), Has::Nothing) | (Has::Nothing, Has::Recorded(one)) if both_recorded => sealed(one),
+            (Has::Answers(_), Has::Nothing) if sides[1].is_recorded() => {
+                notes.push(format!("the recording of the new side has no {}", signal.name()));
+                continue;
+            }
+            (Has::Nothing, Has::Answers(_)) if sides[0].is_recorded() => {
+                notes.push(format!("the recording of the legacy side has no {}", signal.name()));
+                continue;
+            }
+            // Said in the end, or of a backend and a recording that has more than it.
+            _ => continue,
         };
-        let to_unix_ns = window.to_unix_ns.min(TIME_MAX_UNIX_NS).saturating_sub(settle_ns);
-        windows.insert(signal, Window { to_unix_ns, ..window });
-    }
-    if recorded == 1 {
-        // A metrics API knows nothing of other signals.
-        windows.retain(|signal, _| *signal == Signal::Metrics);
+        windows.insert(signal, window);
     }
     Ok((windows, notes))
+}
+
+/// Signals for which only one side names a backend: nobody asked to have them compared.
+fn not_compared(sides: &[Sources; 2]) -> Vec<String> {
+    let one_sided = |signal: Signal| match (sides[0].has(signal), sides[1].has(signal)) {
+        (Has::Answers(_), Has::Nothing) if !sides[1].is_recorded() => Some((signal, Side::Legacy)),
+        (Has::Nothing, Has::Answers(_)) if !sides[0].is_recorded() => Some((signal, Side::New)),
+        _ => None,
+    };
+    let said = |(signal, side): (Signal, Side)| {
+        format!("the {} are not compared: only the {side} side names where they are", signal.name())
+    };
+    Signal::ALL.into_iter().filter_map(one_sided).map(said).collect()
 }
 
 /// What backends are asked.
@@ -235,39 +161,6 @@ fn asked_window(arguments: &ParityArguments, asked: &Asked) -> anyhow::Result<Wi
         true => Err(anyhow!("--range and --step must be longer than nothing")),
         false => Ok(window),
     }
-}
-
-/// Asks backends which metrics they have.
-async fn learn(
-    sides: &mut [Source; 2],
-    mut replica: Option<&mut Source>,
-    (windows, asked): (&Windows, &Asked),
-    bar: &Bar,
-) -> anyhow::Result<()> {
-    let Some(window) = windows.get(&Signal::Metrics) else { return Ok(()) };
-    bar.say("asking which metrics there are");
-    for side in sides.iter_mut().chain(replica.as_deref_mut()) {
-        if let Source::Backend(backend) = side {
-            backend.learn(*window).await?;
-        }
-    }
-    let [legacy, new] = sides;
-    let rules = &asked.names.rules;
-    match (&mut *legacy, new) {
-        (Source::Backend(legacy), Source::Backend(new)) => {
-            legacy.agree(Some(new), rules);
-            new.agree(Some(legacy), rules);
-        }
-        (Source::Backend(one), Source::Recording(_)) | (Source::Recording(_), Source::Backend(one)) => {
-            one.agree(None, rules);
-        }
-        (Source::Recording(_), Source::Recording(_)) => {}
-    }
-    if let (Some(Source::Backend(replica)), Source::Backend(legacy)) = (replica, legacy) {
-        // They have the same names.
-        replica.agree(Some(legacy), &[]);
-    }
-    Ok(())
 }
 
 /// What was taken in of one side.
@@ -322,8 +215,8 @@ impl<'a> Taking<'a> {
     /// Reads all of both sides, and of the replica.
     async fn read(
         &mut self,
-        sides: &mut [Source; 2],
-        mut replica: Option<&mut Source>,
+        sides: &mut [Sources; 2],
+        mut replica: Option<&mut Sources>,
         queries: &[Query],
         step_ms: u64,
     ) -> anyhow::Result<()> {
@@ -332,8 +225,8 @@ impl<'a> Taking<'a> {
             return Ok(());
         }
         let slice_ns = match queries.is_empty() {
-            true => nanoseconds(SLICE).max((whole.to_unix_ns - whole.from_unix_ns) / SLICES_MAX),
-            false => (step_ms * 1_000_000).saturating_mul(SLICE_STEPS),
+            true => nanoseconds(slice_of(sides)).max((whole.to_unix_ns - whole.from_unix_ns) / SLICES_MAX),
+            false => steps_ns(step_ms, self.windows),
         };
         let slices = (whole.to_unix_ns - whole.from_unix_ns) / slice_ns + 1;
         self.bar.begin(slices * if replica.is_some() { 3 } else { 2 });
@@ -341,13 +234,15 @@ impl<'a> Taking<'a> {
             let from_unix_ns = whole.from_unix_ns + slice * slice_ns;
             let is_last = slice + 1 == slices;
             let to_unix_ns = if is_last { whole.to_unix_ns } else { from_unix_ns + slice_ns };
-            let slice = Slice { from_unix_ns, to_unix_ns, is_last, queries, step_ms };
-            for (side, source) in [Side::Legacy, Side::New].into_iter().zip(sides.iter_mut()) {
-                source.read(slice, &mut |batch| self.observe(side, batch)).await?;
+            let time = Window { from_unix_ns, to_unix_ns };
+            let slice = Slice { time, is_last, windows: self.windows, queries, step_ms };
+            for side in sides.iter_mut() {
+                let of_side = side.side;
+                side.read(&slice, &mut |batch| self.observe(of_side, batch)).await?;
                 self.bar.advance();
             }
-            if let (Some(source), Some(control)) = (replica.as_deref_mut(), &mut self.control) {
-                source.read(slice, &mut |batch| control.observe(Side::New, batch)).await?;
+            if let (Some(replica), Some(control)) = (replica.as_deref_mut(), &mut self.control) {
+                replica.read(&slice, &mut |batch| control.observe(Side::New, batch)).await?;
                 self.bar.advance();
             }
             if !is_last {
@@ -376,6 +271,20 @@ impl<'a> Taking<'a> {
     }
 }
 
+fn slice_of(sides: &[Sources; 2]) -> Duration {
+    if sides.iter().any(Sources::is_captured) { SLICE_OF_CAPTURES } else { SLICE }
+}
+
+/// How much time is read at once where expressions are evaluated: whole steps, and no more than fits the other signals.
+fn steps_ns(step_ms: u64, windows: &Windows) -> u64 {
+    let step_ns = step_ms.saturating_mul(1_000_000).max(1);
+    let steps = match windows.len() {
+        1 => SLICE_STEPS,
+        _ => (nanoseconds(SLICE) / step_ns).clamp(1, SLICE_STEPS),
+    };
+    step_ns.saturating_mul(steps)
+}
+
 /// The progress, where somebody looks.
 pub(super) struct Bar(ProgressBar);
 
@@ -388,6 +297,11 @@ impl Bar {
         Bar(bar)
     }
 
+    #[cfg(test)]
+    pub(super) fn hidden() -> Bar {
+        Bar(ProgressBar::hidden())
+    }
+
     fn begin(&self, slices: u64) {
         self.0.set_length(slices);
         self.0.set_position(0);
@@ -395,7 +309,7 @@ impl Bar {
         self.0.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
     }
 
-    fn say(&self, text: &str) {
+    pub(super) fn say(&self, text: &str) {
         self.0.set_message(text.to_owned());
         self.0.tick();
     }

@@ -1,13 +1,16 @@
 //! A replica of the legacy side, compared with the legacy side while both are read: the noise.
 
 use anyhow::anyhow;
+use http::HeaderMap;
 use otlp::Batch;
 use parity::{Comparator, NewSide, Report, Settings, Side};
 use report::ControlSummary;
 
 use super::ParityArguments;
-use super::compare::{Bar, Seen, Source, Windows, windows};
+use super::compare::{Bar, Seen, Windows, windows};
+use super::place::{Place, headers_of};
 use super::settings::Asked;
+use super::source::{Manner, Sources};
 use super::window::cut;
 
 /// Compares the legacy side with its replica.
@@ -19,29 +22,41 @@ pub(super) struct Control {
 }
 
 /// Opens what stands for the replica, which is of the kind of the legacy side.
-pub(super) fn open(arguments: &ParityArguments, legacy: &Source, bar: &Bar) -> anyhow::Result<Option<Source>> {
-    let Some(place) = &arguments.control else { return Ok(None) };
+pub(super) fn open(
+    arguments: &ParityArguments,
+    legacy: &Sources,
+    manner: Manner,
+    bar: &Bar,
+) -> anyhow::Result<Option<Sources>> {
+    if arguments.control.is_empty() {
+        return Ok(None);
+    }
+    let with = |place: &Place| match place {
+        Place::Recording(_) => (place.clone(), HeaderMap::new()),
+        Place::Backend(kind, _) => (place.clone(), headers_of(*kind, &arguments.control_header)),
+    };
+    let places: Vec<(Place, HeaderMap)> = arguments.control.iter().map(with).collect();
     // It answers in the words of the legacy side.
-    let replica = Source::open(Side::Legacy, place, &arguments.control_header, bar)?;
-    match (legacy, &replica) {
-        (Source::Recording(_), Source::Recording(_)) | (Source::Backend(_), Source::Backend(_)) => Ok(Some(replica)),
-        (Source::Recording(_), _) => Err(anyhow!("--control must be a recording, since --legacy is one")),
-        (Source::Backend(_), _) => Err(anyhow!("--control must be a backend, since --legacy is one")),
+    let replica = Sources::open(Side::Legacy, &places, manner, bar)?;
+    match (legacy.is_recorded(), replica.is_recorded()) {
+        (true, false) => Err(anyhow!("--control must be a recording, since --legacy is one")),
+        (false, true) => Err(anyhow!("--control must be a backend, since --legacy is one")),
+        _ => Ok(Some(replica)),
     }
 }
 
 impl Control {
     /// What two recordings have in common is compared, whatever the new side has; backends are asked the same.
     pub(super) fn new(
-        (legacy, replica): (&Source, &Source),
+        [legacy, replica]: [&Sources; 2],
         (arguments, asked): (&ParityArguments, &Asked),
         of_sides: &Windows,
         mut settings: Settings,
     ) -> anyhow::Result<Control> {
         settings.metrics.names.new_side = NewSide::LegacyReplica;
-        let windows = match replica {
-            Source::Recording(_) => windows([legacy, replica], arguments, asked)?.0,
-            Source::Backend(_) => of_sides.clone(),
+        let windows = match replica.is_recorded() {
+            true => windows([legacy, replica], arguments, asked)?.0,
+            false => of_sides.clone(),
         };
         Ok(Control { comparator: Comparator::new(settings), windows, seen: Seen::default() })
     }
@@ -63,8 +78,8 @@ impl Control {
     }
 
     /// Takes back what is no more than noise.
-    pub(super) fn finish(mut self, report: Report, source: String) -> (Report, ControlSummary) {
+    pub(super) fn finish(mut self, report: Report, source: String) -> (Report, Option<ControlSummary>) {
         let (report, control) = report.against(&self.comparator.finish());
-        (report, ControlSummary { side: self.seen.summary(source), control })
+        (report, Some(ControlSummary { side: self.seen.summary(source), control }))
     }
 }

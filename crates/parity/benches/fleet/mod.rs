@@ -15,6 +15,7 @@ pub(crate) const BATCH_ITEMS: usize = 1000;
 const BEGIN_S: u64 = 1_700_000_000;
 const INSTANCE_ITEMS: usize = 100;
 const METRIC_ITEMS: usize = 10;
+const SERVICE_INSTANCES: usize = 50;
 const BOUNDS: [f64; 10] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,8 +83,9 @@ impl Fleet {
         points: std::ops::Range<usize>,
         time_unix_ns: u64,
     ) {
-        // So many metrics for 100,000 series.
-        let number = points.start / METRIC_ITEMS % 200;
+        // The instances of a service have metrics of their own.
+        let service = points.start / INSTANCE_ITEMS / SERVICE_INSTANCES;
+        let number = service * (INSTANCE_ITEMS / METRIC_ITEMS) + points.start % INSTANCE_ITEMS / METRIC_ITEMS;
         match (side, self.kind) {
             (Side::Legacy, Kind::Counter) => metric.name(&format!("shop_cart_{number}_requests_total")),
             (Side::New, Kind::Counter) => metric.name(&format!("shop.cart.{number}.requests")),

@@ -10,6 +10,7 @@ use hashbrown::HashTable;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::Identity;
+use crate::halves::Halves;
 use crate::verdict::Side;
 
 /// Texts of labels take so much for each series that there may be.
@@ -66,7 +67,7 @@ pub(crate) fn reserve<T>(list: &mut Vec<T>) {
 /// Where the labels of a series stand.
 #[derive(Clone, Copy, Debug)]
 struct Row {
-    hash: u64,
+    hash: Halves,
     metric: u32,
     labels_from: u32,
     labels: u32,
@@ -127,7 +128,7 @@ impl Identities {
     pub(crate) fn find(&self, hash: u64, metric: &str, labels: &Labels<'_>) -> Option<u32> {
         let is_it = |at: &u32| {
             let known = self.get(*at);
-            self.rows[*at as usize].hash == hash
+            self.rows[*at as usize].hash.whole() == hash
                 && known.metric() == metric
                 && known.len() == labels.len()
                 && known.pairs().zip(labels).all(|((name, value), (other, also))| name == &**other && value == also)
@@ -151,14 +152,14 @@ impl Identities {
             self.labels.push(label);
         }
         reserve(&mut self.rows);
-        self.rows.push(Row { hash, metric, labels_from, labels: labels.len() as u32 });
+        self.rows.push(Row { hash: Halves::of(hash), metric, labels_from, labels: labels.len() as u32 });
         let of_metric = &mut self.metrics[metric as usize].series;
         if of_metric.len() == of_metric.capacity() {
             of_metric.reserve_exact(4 + of_metric.len() / 8);
         }
         of_metric.push(at);
         let rows = &self.rows;
-        self.by_hash.insert_unique(hash, at, |at| rows[*at as usize].hash);
+        self.by_hash.insert_unique(hash, at, |at| rows[*at as usize].hash.whole());
         Some(at)
     }
 

@@ -105,9 +105,10 @@ impl Ranked {
     fn of(series: &[u32], sight: &Sight<'_>) -> Ranked {
         let mut first: [Vec<u32>; RANKS] = Default::default();
         let mut counts = [0u64; RANKS];
-        // Equal ones come together to the widest margin; of others, the first one stands for all.
+        // Equal ones come together to the widest margin; of others, the one that weighs most stands for all.
         let mut margins: Option<(f64, f64)> = None;
         let mut remarked = Vec::new();
+        let mut heaviest: [Option<(f64, u32)>; RANKS] = [None; RANKS];
         for number in series {
             let judged = sight.judged[*number as usize].as_ref();
             let rank = judged.map_or(UNJUDGED, |judged| rank_of(judged, sight.family));
@@ -119,16 +120,22 @@ impl Ranked {
                 Some(Judged::Equal { margin_ratio, confidence }) => {
                     let (margin, least) = margins.unwrap_or((0.0, 1.0));
                     margins = Some((margin.max(*margin_ratio), least.min(*confidence)));
+                    continue;
                 }
                 Some(Judged::Other(verdict)) if rank == EQUIVALENT => remarked.push(&**verdict),
                 _ => {}
             }
+            // Of those that weigh the same it is the first one, by its labels.
+            let weight = judged.map_or(f64::INFINITY, weight_of);
+            if heaviest[rank].is_none_or(|(most, _)| weight > most) {
+                heaviest[rank] = Some((weight, *number));
+            }
         }
-        let of_first = |rank: usize| first[rank].first().map(|number| sight.verdict(*number));
+        let of_rank = |rank: usize| heaviest[rank].map(|(_, number)| sight.verdict(number));
         let plain =
             margins.map(|(margin_ratio, confidence)| Verdict::Equivalent { margin_ratio, confidence, remark: None });
         let equal = || plain.into_iter().chain(remarked.into_iter().cloned()).reduce(together);
-        let worst = of_first(0).or_else(|| of_first(UNJUDGED)).or_else(equal).or_else(|| of_first(RANKS - 1));
+        let worst = of_rank(0).or_else(|| of_rank(UNJUDGED)).or_else(equal).or_else(|| of_rank(RANKS - 1));
         let named = (0..RANKS).filter(|rank| counts[*rank] > 0);
         let counts = named.map(|rank| (NAMES[rank], counts[rank])).collect();
         Ranked { first, worst, counts }
@@ -151,6 +158,15 @@ fn rank_of(judged: &Judged, family: &Family) -> usize {
     }
 }
 
+fn weight_of(judged: &Judged) -> f64 {
+    match judged {
+        Judged::Equal { .. } => 0.0,
+        Judged::NeedsEvents { margin_ratio, .. } => *margin_ratio,
+        Judged::Suspected(suspected) => weight_of_cause(&suspected.0.cause),
+        Judged::Other(verdict) => weight(verdict),
+    }
+}
+
 /// What comes first when one verdict stands for several.
 const fn rank(verdict: &Verdict) -> u8 {
     match verdict {
@@ -170,21 +186,25 @@ fn order(one: &Verdict, other: &Verdict) -> Ordering {
 /// How much a verdict weighs among those of its rank.
 const fn weight(verdict: &Verdict) -> f64 {
     match verdict {
-        Verdict::Different(finding) => match finding.cause {
-            Cause::Loss { ratio_low, .. } | Cause::DeltasLost { ratio_low, .. } => ratio_low,
-            Cause::Level { ratio } => ratio.abs(),
-            Cause::SeriesMissing { .. }
-            | Cause::AttributeMissing { .. }
-            | Cause::MovedToTarget { .. }
-            | Cause::ValueRewritten { .. }
-            | Cause::NamesCollide { .. } => f64::INFINITY,
-            _ => f64::MAX,
-        },
+        Verdict::Different(finding) => weight_of_cause(&finding.cause),
         Verdict::Inconclusive { needs: Needs::Events { margin_ratio, .. } | Needs::Steadiness { margin_ratio } } => {
             *margin_ratio
         }
         Verdict::Inconclusive { .. } => f64::INFINITY,
         Verdict::Equivalent { .. } | Verdict::NotComparable { .. } => 0.0,
+    }
+}
+
+const fn weight_of_cause(cause: &Cause) -> f64 {
+    match cause {
+        Cause::Loss { ratio_low, .. } | Cause::DeltasLost { ratio_low, .. } => *ratio_low,
+        Cause::Level { ratio } => ratio.abs(),
+        Cause::SeriesMissing { .. }
+        | Cause::AttributeMissing { .. }
+        | Cause::MovedToTarget { .. }
+        | Cause::ValueRewritten { .. }
+        | Cause::NamesCollide { .. } => f64::INFINITY,
+        _ => f64::MAX,
     }
 }
 

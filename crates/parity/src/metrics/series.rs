@@ -8,7 +8,8 @@ use crate::evidence::EValue;
 use crate::family::{Claim, Family};
 use crate::gauge::{Gauge, Level};
 use crate::histogram::Histogram;
-use crate::members::{Form, Members};
+use crate::levels::Levels;
+use crate::members::{Form, Members, PAUSE_NS};
 use crate::series_sets::Presence;
 use crate::verdict::{Cause, Demand, Finding, Needs, Reason, Side, Verdict};
 
@@ -35,9 +36,7 @@ pub(super) struct Counted {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Levelled {
     gauge: Gauge,
-    /// The writer, and whether there was another one.
-    writers: [Option<u64>; 2],
-    has_several_writers: bool,
+    writers: [Levels; 2],
 }
 
 /// A summary: its count as a counter, its quantiles only where one instance writes them.
@@ -126,6 +125,15 @@ impl Comparing {
     }
 }
 
+/// What is asked where a side trails itself by up to an interval of its writers.
+fn trailing(settings: &MetricSettings) -> Demand {
+    Demand { skew_ns: settings.demand.skew_ns + settings.interval_ns, ..settings.demand }
+}
+
+fn of_histogram(histogram: &Histogram, settings: &MetricSettings) -> Demand {
+    if histogram.are_several() { trailing(settings) } else { settings.demand }
+}
+
 impl Counted {
     pub(super) fn observe(&mut self, side: Side, writer: u64, form: Form, count: Count) {
         let members = &mut self.members[side as usize];
@@ -144,9 +152,11 @@ impl Counted {
 
     /// Where several writers add up, a side trails itself by up to an interval of theirs.
     fn demand(&self, settings: &MetricSettings) -> Demand {
-        let trails = self.members.iter().any(Members::are_several);
-        let skew_ns = settings.demand.skew_ns + if trails { settings.interval_ns } else { 0 };
-        Demand { skew_ns, ..settings.demand }
+        if self.are_several() { trailing(settings) } else { settings.demand }
+    }
+
+    fn are_several(&self) -> bool {
+        self.members.iter().any(Members::are_several)
     }
 
     /// What shows that two writers of a side share one identity, which those of the other side do not.
@@ -157,18 +167,24 @@ impl Counted {
 
 impl Levelled {
     pub(super) fn observe(&mut self, side: Side, writer: u64, level: Level) {
-        self.gauge.observe(side, level);
-        let known = self.writers[side as usize].get_or_insert(writer);
-        self.has_several_writers |= *known != writer;
+        let levels = &mut self.writers[side as usize];
+        if levels.is_joined_by(writer) {
+            // One of several is not what all of them are.
+            self.gauge.retract(side, level.time_unix_ns.saturating_sub(PAUSE_NS));
+        }
+        if let Some(level) = levels.add(writer, level) {
+            self.gauge.observe(side, level);
+        }
+    }
+
+    fn are_several(&self) -> bool {
+        self.writers.iter().any(Levels::are_several)
     }
 }
 
 impl Summary {
     pub(super) fn count(&mut self, side: Side, writer: u64, count: Count) {
-        let count = self.count.members[side as usize].add(writer, Form::Cumulative, count);
-        if let Some(count) = count {
-            self.count.counter.observe(side, count);
-        }
+        self.count.observe(side, writer, Form::Cumulative, count);
     }
 
     pub(super) fn quantile(&mut self, side: Side, quantile: f64, level: Level) {
@@ -198,7 +214,10 @@ impl Comparing {
                 counted.counter.seal(watermark_unix_ns, &demand);
             }
             Comparing::Gauge(levelled) => levelled.gauge.seal(watermark_unix_ns, &settings.demand),
-            Comparing::Histogram(histogram) => histogram.seal(watermark_unix_ns, &settings.demand),
+            Comparing::Histogram(histogram) => {
+                let demand = of_histogram(histogram, settings);
+                histogram.seal(watermark_unix_ns, &demand);
+            }
             Comparing::Summary(summary) => {
                 let demand = summary.count.demand(settings);
                 summary.count.counter.seal(watermark_unix_ns, &demand);
@@ -219,13 +238,18 @@ impl Comparing {
         }
         match self {
             Comparing::Counter(counted) => named(seen, counted.counter.verdict(&counted.demand(settings))),
-            Comparing::Gauge(levelled) if levelled.has_several_writers && is_percentile(identity) => {
+            Comparing::Gauge(levelled) if levelled.are_several() && is_percentile(identity) => {
                 Verdict::NotComparable { reason: Reason::PercentileOfPercentiles }
             }
             Comparing::Gauge(levelled) => levelled.gauge.verdict(&settings.demand),
-            Comparing::Histogram(histogram) => histogram.verdict(&settings.demand),
-            Comparing::Summary(summary) if summary.count.members.iter().any(Members::are_several) => {
-                Verdict::NotComparable { reason: Reason::PercentileOfPercentiles }
+            Comparing::Histogram(histogram) => histogram.verdict(&of_histogram(histogram, settings)),
+            // The counts of several instances add up, and their percentiles do not.
+            Comparing::Summary(summary) if summary.count.are_several() => {
+                match summary.count.counter.verdict(&summary.count.demand(settings)) {
+                    count @ Verdict::Different(_) => count,
+                    count if summary.quantiles.is_empty() => count,
+                    _ => Verdict::NotComparable { reason: Reason::PercentileOfPercentiles },
+                }
             }
             Comparing::Summary(summary) => {
                 let demand = summary.count.demand(settings);

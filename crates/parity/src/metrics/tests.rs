@@ -146,6 +146,49 @@ fn two_writers_that_say_no_start_are_named_too() {
 }
 
 #[test]
+fn summaries_of_several_instances_are_compared_by_their_counts() {
+    let summary = |at: u64, instance: &str, count: u64, has_quantiles: bool| {
+        let mut encoder = MetricsEncoder::new();
+        encoder.resource_metrics(|resource| {
+            resource.resource(|resource| {
+                resource.attributes().string("service.instance.id", instance);
+            });
+            resource.scope_metrics(|scope| {
+                scope.metric(|metric| {
+                    metric.name("parsed_seconds").summary(|summary| {
+                        summary.point(|point| {
+                            point.time_unix_nano(at * SECOND_NS).count(count).sum(1.0);
+                            if has_quantiles {
+                                point.quantile(|quantile| {
+                                    quantile.quantile(0.5).value(1.0);
+                                });
+                            }
+                        });
+                    });
+                });
+            });
+        });
+        encoder.finish()
+    };
+    let judged = |has_quantiles: bool, kept: u64| {
+        let mut metrics = Metrics::new(MetricSettings::default());
+        for step in 1..1440u64 {
+            for (side, phase, kept) in [(Side::Legacy, 3, 100), (Side::New, 9, kept)] {
+                for instance in ["a", "b"] {
+                    let at = 10_000 + step * 15 + phase;
+                    let batch = summary(at, instance, (at - 10_000) * 10 * kept / 100, has_quantiles);
+                    metrics.observe(side, batch.metrics().unwrap());
+                }
+            }
+        }
+        metrics.close(u64::MAX).metrics[0].verdict.name()
+    };
+    assert_eq!(judged(false, 100), "equivalent");
+    assert_eq!(judged(true, 100), "not_comparable");
+    assert_eq!([judged(false, 80), judged(true, 80)], ["different", "different"]);
+}
+
+#[test]
 fn a_share_of_the_series_is_the_same_share_on_both_sides() {
     let all = |at: u64, value: i64| {
         let names: Vec<String> = (0..200).map(|name| format!("metric_{name}_total")).collect();
@@ -225,4 +268,46 @@ fn texts_beyond_the_bound_are_left_out_and_counted() {
         metrics.observe(Side::New, batch(10_100, &[shown]).metrics().unwrap());
     }
     assert_eq!(metrics.close(0).left_out_points, 2);
+}
+
+/// Gauges of two instances, of which each side sees one so many seconds after the other.
+fn gauges(apart_s: [u64; 2], missing: bool) -> Verdict {
+    let mut metrics = Metrics::new(MetricSettings::default());
+    let show = |at: u64, instance: &str, value: f64| {
+        let mut encoder = MetricsEncoder::new();
+        encoder.resource_metrics(|resource| {
+            resource.resource(|resource| {
+                resource.attributes().string("service.instance.id", instance);
+            });
+            resource.scope_metrics(|scope| {
+                scope.metric(|metric| {
+                    metric.name("memory_bytes").gauge(|gauge| {
+                        gauge.point(|point| {
+                            point.time_unix_nano(at * SECOND_NS).value(NumberValue::Double(value));
+                        });
+                    });
+                });
+            });
+        });
+        encoder.finish()
+    };
+    for step in 0..1440u64 {
+        for (side, phase) in [(Side::Legacy, 0), (Side::New, 2)] {
+            let at = 10_000 + step * 15 + phase;
+            metrics.observe(side, show(at, "a", 100.0).metrics().unwrap());
+            if !(missing && side == Side::New) {
+                metrics.observe(side, show(at + apart_s[side as usize], "b", 200.0).metrics().unwrap());
+            }
+        }
+    }
+    metrics.close(u64::MAX).metrics[0].verdict.clone()
+}
+
+#[test]
+fn gauges_of_several_instances_do_not_differ_by_when_each_of_them_is_seen() {
+    for apart_s in [[3, 3], [7, 7], [1, 12], [0, 5]] {
+        let verdict = gauges(apart_s, false);
+        assert!(matches!(verdict, Verdict::Equivalent { .. }), "{apart_s:?}: {verdict:?}");
+    }
+    assert_eq!(gauges([3, 3], true).name(), "different");
 }

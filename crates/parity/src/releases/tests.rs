@@ -141,8 +141,11 @@ fn batch(
     encoder.finish()
 }
 
-/// What is said of releases: subjects with the side, and remarks.
-fn said(report: &Report) -> (Vec<(String, Side, f64)>, Vec<(String, Option<Side>, f64)>) {
+/// What is said of a release: the name of the subject or the metric, the side, and by how much.
+type Said<S> = Vec<(String, S, f64)>;
+
+/// Subjects, and remarks.
+fn said(report: &Report) -> (Said<Side>, Said<Option<Side>>) {
     let of_subject = |subject: &crate::comparator::Subject| match &subject.verdict {
         Verdict::Different(finding) => match &finding.cause {
             Cause::ReleaseDeviates { side, ratio, .. } => {
