@@ -172,6 +172,11 @@ impl Document {
         Document { remarks, ..self }
     }
 
+    /// The report, and what kept something from being compared.
+    pub fn into_parts(self) -> (Report, Vec<String>) {
+        (self.report, self.notes)
+    }
+
     /// Subjects, those that differ first, then what is open: what has the same cause together, and the most at first.
     pub(crate) fn by_urgency(&self) -> Vec<&Subject> {
         let mut subjects: Vec<&Subject> = self.report.subjects.iter().collect();

@@ -38,11 +38,19 @@ const TIME_MAX_UNIX_NS: u64 = i64::MAX as u64;
 /// What is to be read of each signal, and from when to when.
 pub(super) type Windows = BTreeMap<Signal, Window>;
 
+/// Compares as the command line asks.
 pub(super) async fn compare(arguments: &ParityArguments) -> anyhow::Result<(Document, Charts)> {
-    let asked = Asked::read(arguments)?;
-    let bar = Bar::new();
-    let places = places(arguments, &asked)?;
-    let manner = Manner::of(&places, &asked);
+    compare_as(arguments, &Asked::read(arguments)?, Bar::new()).await
+}
+
+/// Compares as something else asks.
+pub(super) async fn compare_as(
+    arguments: &ParityArguments,
+    asked: &Asked,
+    bar: Bar,
+) -> anyhow::Result<(Document, Charts)> {
+    let places = places(arguments, asked)?;
+    let manner = Manner::of(&places, asked);
     let mut sides =
         [Sources::open(Side::Legacy, &places[0], manner, &bar)?, Sources::open(Side::New, &places[1], manner, &bar)?];
     let mut replica = control::open(arguments, &sides[0], manner, &bar)?;
@@ -52,15 +60,15 @@ pub(super) async fn compare(arguments: &ParityArguments) -> anyhow::Result<(Docu
                 "--queries needs a Prometheus HTTP API on both sides: a recording answers no expressions"
             ));
         }
-        Some(path) => read_queries(path, &asked.names.rules)?,
+        Some(path) => read_queries(path, &asked.comparison.names.rules)?,
         None => Vec::new(),
     };
-    let (windows, mut notes) = windows(sides.each_ref(), arguments, &asked)?;
+    let (windows, mut notes) = windows(sides.each_ref(), arguments, asked)?;
     bar.say("asking what there is");
     for side in sides.iter_mut().chain(&mut replica) {
         side.learn(&windows).await?;
     }
-    share_types(&mut sides, &asked.names.rules);
+    share_types(&mut sides, &asked.comparison.names.rules);
     replica.iter_mut().for_each(|replica| share_with_replica(&mut sides[0], replica));
     let mut settings = asked.settings([sides[0].has(Signal::Logs), sides[1].has(Signal::Logs)]);
     settings.metrics.names.rules.splice(0..0, queries.iter().map(Query::rule));
@@ -69,7 +77,7 @@ pub(super) async fn compare(arguments: &ParityArguments) -> anyhow::Result<(Docu
         _ => Charts::default(),
     };
     let control = match &replica {
-        Some(replica) => Some(Control::new([&sides[0], replica], (arguments, &asked), &windows, settings.clone())?),
+        Some(replica) => Some(Control::new([&sides[0], replica], (arguments, asked), &windows, settings.clone())?),
         None => None,
     };
     let mut taking = Taking::new(Comparator::new(settings), control, charts, &windows, bar);
@@ -90,7 +98,10 @@ pub(super) async fn compare(arguments: &ParityArguments) -> anyhow::Result<(Docu
     let [of_legacy, of_new] = seen;
     let [legacy, new] = sides;
     let sides = [of_legacy.summary(legacy.shown), of_new.summary(new.shown)];
-    Ok((Document::new(report, sides, asked.demand, notes).with_remarks(remarks).with_control(control), charts))
+    Ok((
+        Document::new(report, sides, asked.comparison.demand, notes).with_remarks(remarks).with_control(control),
+        charts,
+    ))
 }
 
 /// From when to when each signal is compared, and what is to be said of that.
@@ -99,7 +110,7 @@ pub(super) fn windows(
     arguments: &ParityArguments,
     asked: &Asked,
 ) -> anyhow::Result<(Windows, Vec<String>)> {
-    let settle_ns = asked.settle.map_or(0, nanoseconds);
+    let settle_ns = asked.comparison.settle.map_or(0, nanoseconds);
     let (mut windows, mut notes) = (Windows::new(), Vec::new());
     let sealed = |window: Window| {
         let to_unix_ns = window.to_unix_ns.min(TIME_MAX_UNIX_NS).saturating_sub(settle_ns);
@@ -152,7 +163,7 @@ fn asked_window(arguments: &ParityArguments, asked: &Asked) -> anyhow::Result<Wi
     let now = clock::unix_ns();
     let to_unix_ns = match &arguments.to {
         Some(to) => moment::parse(to, now).map_err(|error| anyhow!("--to: {error}"))?,
-        None => now.saturating_sub(nanoseconds(asked.settle.unwrap_or(SETTLE))),
+        None => now.saturating_sub(nanoseconds(asked.comparison.settle.unwrap_or(SETTLE))),
     };
     // Whole seconds, so that steps of an expression are at the same times however often it is asked.
     let to_unix_ns = to_unix_ns - to_unix_ns % 1_000_000_000;
@@ -289,17 +300,17 @@ fn steps_ns(step_ms: u64, windows: &Windows) -> u64 {
 pub(super) struct Bar(ProgressBar);
 
 impl Bar {
+    /// No progress: nobody waits for it.
+    pub(super) fn hidden() -> Bar {
+        Bar(ProgressBar::hidden())
+    }
+
     fn new() -> Bar {
         let bar = match std::io::stderr().is_terminal() {
             true => ProgressBar::new_spinner(),
             false => ProgressBar::hidden(),
         };
         Bar(bar)
-    }
-
-    #[cfg(test)]
-    pub(super) fn hidden() -> Bar {
-        Bar(ProgressBar::hidden())
     }
 
     fn begin(&self, slices: u64) {

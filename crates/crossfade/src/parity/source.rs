@@ -16,7 +16,7 @@ use super::jaeger::{Jaeger, Whole};
 use super::loki::{Loki, MadeUp};
 use super::place::{Header, Kind, Place, headers_of};
 use super::prometheus::{Backend, Catalogue, Query, agree};
-use super::query_settings::Queried;
+use super::queried::Queried;
 use super::recording::Recording;
 use super::settings::Asked;
 use super::victorialogs::VictoriaLogs;

@@ -123,6 +123,14 @@ pub fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
+/// Parts of a migration that exist and do nothing yet.
+const UNBUILT: [(&str, &str); 4] = [
+    ("deadline", "deadlines of a migration"),
+    ("teams", "teams of a migration"),
+    ("stages", "stages of a migration"),
+    ("gates", "gates of a migration"),
+];
+
 impl Migration {
     /// Reads the section.
     pub fn read(section: &mut Section<'_>) -> Migration {
@@ -133,19 +141,23 @@ impl Migration {
         });
         let rules = section.children("names", read_rule).into_iter().flatten().collect();
         let mut migration = section.child("parity", read_parity);
-        for (key, what) in [
-            ("deadline", "deadlines of a migration"),
-            ("teams", "teams of a migration"),
-            ("stages", "stages of a migration"),
-            ("gates", "gates of a migration"),
-        ] {
-            section.unsupported(key, what);
+        // What else makes a migration is refused where it would have to work.
+        for (key, _) in UNBUILT {
+            section.node(key);
         }
         migration.comparison.names.rules = rules;
         if migration.answers.is_some() && !Signal::ALL.iter().any(|signal| is_asked(&sides, *signal)) {
             section.error("parity", "`answers` needs a `query` of the same signal under `legacy` and `new`");
         }
         Migration { name, sides, ..migration }
+    }
+
+    /// Reads the section for a process that does all that it says.
+    pub(crate) fn read_for_run(section: &mut Section<'_>) -> Migration {
+        for (key, what) in UNBUILT {
+            section.unsupported(key, what);
+        }
+        Migration::read(section)
     }
 
     /// Both sides, the legacy one first.
@@ -396,7 +408,7 @@ mod tests {
     fn read(text: &str) -> Result<Migration, String> {
         let loaded = config::parse_str("c.yaml", text, &TestEnvironment::new()).map_err(|errors| errors.render())?;
         let mut diagnostics = Diagnostics::new();
-        let migration = Section::open(&loaded.root, "migration", &mut diagnostics).read(Migration::read);
+        let migration = Section::open(&loaded.root, "migration", &mut diagnostics).read(Migration::read_for_run);
         Ok(diagnostics.finish_with(Some(migration)).map_err(|errors| errors.render())?.0)
     }
 
