@@ -43,6 +43,10 @@ impl EValue {
         if ln_p.is_nan() {
             return EValue::NOTHING;
         }
+        // Nothing times infinity is no number.
+        if ln_p == f64::NEG_INFINITY {
+            return EValue::CERTAIN;
+        }
         // Near 1 the formula loses its digits; it tends to a half there.
         if ln_p > -0.5 {
             return EValue { ln: 0.5f64.ln() };
@@ -183,7 +187,7 @@ mod tests {
             .sum();
         assert!(mean > 0.8 && mean <= 1.0, "{mean}");
         assert!(EValue::of_chance(-30.0) > EValue::of_chance(-20.0));
-        assert!(EValue::of_chance(f64::NEG_INFINITY).ln() == f64::INFINITY || EValue::of_chance(-1e9).ln() > 1e8);
+        assert!(EValue::of_chance(f64::NEG_INFINITY).is_certain() && EValue::of_chance(-1e9).ln() > 1e8);
         assert_eq!(EValue::of_chance(f64::NAN), EValue::NOTHING);
     }
 
