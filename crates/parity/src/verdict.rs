@@ -447,6 +447,9 @@ impl fmt::Display for Percent {
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Cause::Loss { side, ratio_low, ratio_high } if *ratio_low <= 0.0 => {
+                write!(f, "the {side} side misses up to {}", Percent(*ratio_high))
+            }
             Cause::Loss { side, ratio_low, ratio_high } => {
                 write!(f, "the {side} side misses {} to {}", Percent(*ratio_low), Percent(*ratio_high))
             }
