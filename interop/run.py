@@ -51,9 +51,11 @@ SCENARIOS = [
     "files",
     "loki",
     "lines",
+    "parity",
+    "answers",
 ]
 # Scenarios of components that the Collector's build here does not have, or has no more.
-ONLY_CROSSFADE = {"statsd", "dual", "jaeger", "zipkin", "opencensus", "fluent", "syslog", "files", "loki", "lines"}
+ONLY_CROSSFADE = {"statsd", "dual", "jaeger", "zipkin", "opencensus", "fluent", "syslog", "files", "loki", "lines", "parity", "answers"}
 
 
 def main() -> int:

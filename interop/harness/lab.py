@@ -167,15 +167,17 @@ class Lab:
             name, [self.tools.collector, "--config", path], lambda: all(port_open(port) for port in ports)
         )
 
-    def prometheus(self, name: str, config: str, arguments: list[str] | None = None) -> str:
-        """Starts Debian's Prometheus and returns its base URL."""
-        port = self.port()
+    def prometheus(
+        self, name: str, config: str, arguments: list[str] | None = None, binary: object = None, port: int | None = None
+    ) -> str:
+        """Starts a Prometheus, Debian's if none is named, and returns its base URL."""
+        port = port or self.port()
         path = self.file(f"{name}.yml", config)
         url = f"http://127.0.0.1:{port}"
         self.start(
             name,
             [
-                self.tools.prometheus,
+                binary or self.tools.prometheus,
                 f"--config.file={path}",
                 f"--storage.tsdb.path={self.directory / (name + '-data')}",
                 f"--web.listen-address=127.0.0.1:{port}",
@@ -186,6 +188,10 @@ class Lab:
             lambda: http_ok(url + "/-/ready"),
         )
         return url
+
+    def stop(self, name: str) -> None:
+        """Stops one process, the newest of this name."""
+        next(process for process in reversed(self._processes) if process.name == name).stop()
 
     def close(self) -> None:
         """Stops everything this lab started, last started first."""

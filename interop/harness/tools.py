@@ -20,6 +20,7 @@ ROOT = INTEROP.parent
 PYTHON_PACKAGES = INTEROP / "clients" / "requirements.txt"
 # Clients that nobody releases any more need a protobuf that the current ones refuse.
 OLD_PYTHON_PACKAGES = INTEROP / "clients" / "requirements-old.txt"
+PARITY_PYTHON_PACKAGES = INTEROP / "clients" / "requirements-parity.txt"
 
 
 class Missing(Exception):
@@ -117,7 +118,7 @@ class Tools:
         )
         return self._which(command, f"apt-get install {' '.join(packages)}")
 
-    def build_go(self, name: str, module: pathlib.Path, package: str) -> pathlib.Path:
+    def build_go(self, name: str, module: pathlib.Path, package: str, tags: str = "") -> pathlib.Path:
         """Builds one program from its Go modules, once per change of its go.sum and sources."""
         binary = self.cache / "bin" / name
         stamp = self.cache / "bin" / f"{name}.stamp"
@@ -129,14 +130,16 @@ class Tools:
         go = self._which("go", "install Go 1.26 or later")
         self.say(f"building {name} from its Go modules (some ten minutes on two cores, once)")
         subprocess.run(
-            ["nice", go, "build", "-trimpath", "-ldflags", "-s -w", "-o", str(binary), package], cwd=module, check=True
+            ["nice", go, "build", "-trimpath", "-ldflags", "-s -w", "-tags", tags, "-o", str(binary), package],
+            cwd=module,
+            check=True,
         )
         stamp.write_text(wanted)
         return binary
 
-    def build_tool(self, name: str, package: str) -> pathlib.Path:
+    def build_tool(self, name: str, package: str, tags: str = "") -> pathlib.Path:
         """Builds the one program that a module of ours names as its tool."""
-        return self.build_go(name, INTEROP / name, package)
+        return self.build_go(name, INTEROP / name, package, tags)
 
     def _python(self, name: str, packages: pathlib.Path) -> pathlib.Path:
         venv = self.cache / name
@@ -173,13 +176,19 @@ class Tools:
 # Programs that a module of ours names as its tool, by the module that they are in; they do not know their own version.
 GO_TOOLS = {
     "jaeger": "github.com/jaegertracing/jaeger",
+    "prometheus3": "github.com/prometheus/prometheus",
     "victorialogs": "github.com/VictoriaMetrics/VictoriaLogs",
+    "victoriametrics": "github.com/VictoriaMetrics/VictoriaMetrics",
 }
 # What only some scenarios need: `NEEDS` of a scenario names it, and the attribute of that name is its path.
 PARTS: dict[str, Callable[[Tools], object]] = {
     "old_python": lambda tools: tools._python("venv-old", OLD_PYTHON_PACKAGES),
+    "parity_python": lambda tools: tools._python("venv-parity", PARITY_PYTHON_PACKAGES),
     "jaeger": lambda tools: tools.build_tool("jaeger", f"{GO_TOOLS['jaeger']}/cmd/jaeger"),
     "victorialogs": lambda tools: tools.build_tool("victorialogs", f"{GO_TOOLS['victorialogs']}/app/victoria-logs"),
+    # Without the discovery of clouds, which is most of what there is to build.
+    "prometheus3": lambda tools: tools.build_tool("prometheus3", f"{GO_TOOLS['prometheus3']}/cmd/prometheus", "remove_all_sd"),
+    "victoriametrics": lambda tools: tools.build_tool("victoriametrics", f"{GO_TOOLS['victoriametrics']}/app/victoria-metrics"),
     "rsyslogd": lambda tools: tools._debian("rsyslogd", "rsyslog", "rsyslog-gnutls"),
     "logger": lambda tools: tools._debian("logger", "bsdutils"),
     "logrotate": lambda tools: tools._debian("logrotate", "logrotate"),

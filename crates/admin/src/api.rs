@@ -8,10 +8,14 @@
 //! | `GET /api/v1/replays/ID` | one of them |
 //! | `POST /api/v1/replays/ID/cancel` | ends it, with the body `{}` |
 //!
+//! | `GET /api/v1/parity` | every verdict, as `docs/parity-report.schema.json` has it; `?format=` `table`, `junit`, `markdown` or `html` |
+//! | `GET /api/v1/parity/series?metric=NAME` | the series of a metric on both sides, as far as they are remembered |
+//! | `GET /parity` | the report as a page |
+//!
 //! Errors are `{"error": "…"}`.
 
 use http::{Request, Response, StatusCode};
-use pipeline::{Ledger, ReplayError, ReplayRequest, Replays};
+use pipeline::{Ledger, Parity, ReplayError, ReplayRequest, Replays};
 use serde::Serialize;
 use transport::server::{BodyLimits, RequestBody, ResponseBody, read_body};
 
@@ -28,6 +32,8 @@ pub struct Admin {
     pub ledger: Ledger,
     /// Replays; none where nothing runs.
     pub replays: Option<Replays>,
+    /// The comparison; none where the configuration has no migration.
+    pub parity: Option<Parity>,
 }
 
 #[derive(Serialize)]
@@ -55,7 +61,36 @@ impl Admin {
                     false => wrong(StatusCode::NOT_FOUND, "no such replay"),
                 }
             }
-            _ => wrong(StatusCode::NOT_FOUND, "unknown path; there are /api/v1/ledger and /api/v1/replays"),
+            (["parity"] | ["api", "v1", "parity", ..], true, _) => only("GET, HEAD"),
+            (["parity"] | ["api", "v1", "parity", ..], false, _) => self.parity(&segments, request.uri().query()),
+            _ => {
+                let known = "unknown path; there are /api/v1/ledger, /api/v1/replays and /api/v1/parity";
+                wrong(StatusCode::NOT_FOUND, known)
+            }
+        }
+    }
+}
+
+impl Admin {
+    fn parity(&self, segments: &[&str], query: Option<&str>) -> Response<ResponseBody> {
+        let Some(parity) = &self.parity else {
+            return wrong(StatusCode::NOT_FOUND, "nothing is compared: the configuration has no `migration`");
+        };
+        let asked = |name: &str| {
+            let mut pairs = url::form_urlencoded::parse(query.unwrap_or_default().as_bytes());
+            pairs.find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
+        };
+        match segments {
+            ["parity"] => crate::parity::answer(parity, "html", None),
+            ["api", "v1", "parity"] => {
+                let columns = asked("columns").and_then(|columns| columns.parse().ok());
+                crate::parity::answer(parity, asked("format").as_deref().unwrap_or("json"), columns)
+            }
+            ["api", "v1", "parity", "series"] => match asked("metric") {
+                Some(metric) => json(&parity.drawings(&metric)),
+                None => wrong(StatusCode::BAD_REQUEST, "expected `?metric=NAME`, by the name that the report gives it"),
+            },
+            _ => wrong(StatusCode::NOT_FOUND, "unknown path; there are /api/v1/parity and /api/v1/parity/series"),
         }
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! - `GET /metrics` on the metrics endpoint: the Prometheus text format 0.0.4.
 //! - `/api/v1/ledger` on the admin endpoint: every line of the ledger, as of one moment, as JSON.
+//! - `/api/v1/parity` there, and the page `/parity`: the verdicts, where the configuration has a `migration`.
 //! - `/api/v1/replays` there: replays, and beginning and ending them.
 //!
 //! Both answer only to names of this machine or the address they listen on, so that a web page cannot reach them by
@@ -9,8 +10,10 @@
 
 mod api;
 mod ledger;
+mod parity;
 mod server;
 
 pub use api::Admin;
 pub use ledger::{DiskReport, LedgerReport, LineReport, PartReport};
+pub use parity::{VERDICT_HEADER, document, exit_code};
 pub use server::{ServeError, Served, serve_admin, serve_metrics};

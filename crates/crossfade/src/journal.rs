@@ -13,8 +13,8 @@ use journal::disk::{Inspection, RecordView, inspect, records};
 use otlp::{Batch, Limits, Signal};
 use serde_json::{Value, json};
 
-use crate::table::{Table, number};
 use crate::{Format, MaybeConfigArguments, check, moment};
+use report::columns::{Table, number};
 
 /// What `journal` is asked.
 #[derive(Debug, clap::Args)]

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::Format;
 use crate::api::{Asked, ProcessArguments};
-use crate::table::{Table, number};
+use report::columns::{Table, number};
 
 /// What `ledger` is asked.
 #[derive(Debug, clap::Args)]

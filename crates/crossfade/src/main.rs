@@ -3,6 +3,7 @@
 mod api;
 mod check;
 mod components;
+mod dashboard;
 mod demo;
 mod journal;
 mod ledger;
@@ -12,7 +13,6 @@ mod parity;
 mod replay;
 mod run;
 mod signals;
-mod table;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -44,6 +44,8 @@ enum Command {
     Replay(replay::ReplayArguments),
     /// Compare two recordings or two backends: 0 if they are equal, 1 if something differs, 2 if it is open, 3 on errors.
     Parity(Box<parity::ParityArguments>),
+    /// A Grafana dashboard for a migration that runs.
+    Dashboard(dashboard::DashboardArguments),
     /// Look into a journal on disk.
     Journal(journal::JournalArguments),
     /// Make traffic, or count it.
@@ -110,6 +112,7 @@ fn main() -> ExitCode {
         Command::Ledger(arguments) => ledger::ledger(&arguments),
         Command::Replay(arguments) => replay::replay(&arguments),
         Command::Parity(arguments) => return parity::parity(&arguments),
+        Command::Dashboard(arguments) => dashboard::dashboard(&arguments),
         Command::Journal(arguments) => journal::journal(&arguments),
         Command::Load(arguments) => load::load(arguments),
     };

@@ -25,7 +25,8 @@ fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
-fn rfc_3339(text: &str) -> Option<u64> {
+/// Reads a time such as `2026-11-26T09:30:00Z`, as nanoseconds since the Unix epoch.
+pub(crate) fn rfc_3339(text: &str) -> Option<u64> {
     let (date, rest) = text.split_once(['T', 't', ' '])?;
     let mut date = date.splitn(3, '-');
     let (year, month, day) = (number(date.next()?)?, number(date.next()?)?, number(date.next()?)?);
@@ -44,7 +45,7 @@ fn rfc_3339(text: &str) -> Option<u64> {
     let nanosecond = number(&format!("{fraction:0<9}"))?;
     let seconds = days_since_epoch(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second;
     let utc = seconds - offset_seconds(zone)?;
-    u64::try_from(utc * 1_000_000_000 + nanosecond).ok()
+    u64::try_from(utc.checked_mul(1_000_000_000)?.checked_add(nanosecond)?).ok()
 }
 
 fn number(text: &str) -> Option<i64> {
@@ -98,9 +99,15 @@ mod tests {
 
     #[test]
     fn what_is_no_time_is_told() {
-        for text in
-            ["", "yesterday", "2026-13-01T00:00:00Z", "2026-11-26T25:00:00Z", "2026-11-26", "2026-11-26T09:30:00"]
-        {
+        for text in [
+            "",
+            "yesterday",
+            "2400-01-01T00:00:00Z",
+            "2026-13-01T00:00:00Z",
+            "2026-11-26T25:00:00Z",
+            "2026-11-26",
+            "2026-11-26T09:30:00",
+        ] {
             assert!(parse(text, NOW).is_err(), "{text}");
         }
     }

@@ -11,8 +11,8 @@ use pipeline::{Engine, ReplayMode, ReplayRequest, ReplaySource, ReplayState, Rep
 
 use crate::api::{Api, Asked, ProcessArguments};
 use crate::signals::Signals;
-use crate::table::number;
 use crate::{Format, check, moment};
+use report::columns::number;
 
 /// What `replay` is asked.
 #[derive(Debug, clap::Args)]

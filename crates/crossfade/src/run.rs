@@ -135,7 +135,11 @@ impl Own {
         if let Some(serving) = admin {
             let served = serve_admin(
                 serving,
-                Admin { ledger: engine.ledger().clone(), replays: engine.replays().cloned() },
+                Admin {
+                    ledger: engine.ledger().clone(),
+                    replays: engine.replays().cloned(),
+                    parity: engine.parity().cloned(),
+                },
                 &own.stop,
             );
             own.spawn(serving, served)?;

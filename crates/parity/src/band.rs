@@ -6,8 +6,12 @@
 //! that fit are an interval. Only points on the two convex hulls matter, and few of those: memory is bounded by leaving
 //! out the corners that matter least, which loosens the band and never tightens it.
 
-/// So many corners each hull keeps.
-const CORNERS_MAX: usize = 14;
+mod hull;
+
+use hull::{Hull, Side};
+
+/// A factor beyond this is as good as none.
+const FACTOR_MAX: f64 = 1e12;
 
 /// An interval, with its ends.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -43,25 +47,25 @@ impl Interval {
 #[derive(Clone, Debug, Default)]
 pub struct Band {
     /// Corners of the convex hull under which lines must pass: the points (x, high), hulled from below.
-    ceiling: Vec<(f64, f64)>,
+    ceiling: Hull,
     /// Corners of the hull over which lines must pass: the points (x, low), hulled from above.
-    floor: Vec<(f64, f64)>,
+    floor: Hull,
 }
 
 impl Band {
     /// Adds a constraint: at `x` the line lies between `low` and `high`.
     pub fn add(&mut self, x: f64, low: f64, high: f64) {
         if x.is_finite() && low <= high {
-            insert(&mut self.ceiling, (x, high), Side::Below);
-            insert(&mut self.floor, (x, low), Side::Above);
+            self.ceiling.insert((x, high), Side::Below);
+            self.floor.insert((x, low), Side::Above);
         }
     }
 
     /// Adds the same the other way round: where `x` lies between `low` and `high`, the line rises through `y`.
     pub fn add_across(&mut self, low: f64, high: f64, y: f64) {
         if y.is_finite() && low <= high {
-            insert(&mut self.ceiling, (low, y), Side::Below);
-            insert(&mut self.floor, (high, y), Side::Above);
+            self.ceiling.insert((low, y), Side::Below);
+            self.floor.insert((high, y), Side::Above);
         }
     }
 
@@ -87,117 +91,38 @@ impl Band {
         (low <= high + rounding).then_some(Interval { low, high: high.max(low) })
     }
 
-    fn slack(&self, factor: f64) -> f64 {
-        let low = self.floor.iter().map(|(x, low)| low - factor * x).fold(f64::NEG_INFINITY, f64::max);
-        let high = self.ceiling.iter().map(|(x, high)| high - factor * x).fold(f64::INFINITY, f64::min);
-        high - low
-    }
-
     /// The factors that fit with some offset; none if no line fits at all. Without growth every factor does.
     pub fn factors(&self) -> Option<Interval> {
         if self.growth() <= 0.0 {
             return Some(Interval::ALL);
         }
         let rounding = 1e-9 * (1.0 + self.ceiling.last().map_or(0.0, |(_, high)| high.abs()));
-        // Nearly always one fits, and the ends can be looked for from there.
-        let best = if self.slack(1.0) >= 0.0 { 1.0 } else { self.best_factor() };
-        if self.slack(best) < -rounding {
-            return None;
-        }
-        let edge = |direction: f64| {
-            let mut step = 1e-6 * (1.0 + best.abs());
-            while self.slack(best + direction * step) >= -rounding {
-                step *= 2.0;
-                if step > 1e12 {
-                    return direction * f64::INFINITY;
+        let mut factors = Interval::ALL;
+        // A line that passes over one corner and under another is no steeper, or no flatter, than the line through both.
+        // There are few corners, so that all pairs are faster than to search for the ones that matter.
+        for (over, low) in self.floor.iter() {
+            for (under, high) in self.ceiling.iter() {
+                let (run, rise) = (under - over, high - low + rounding);
+                let slope = rise / run;
+                if run > 0.0 {
+                    factors.high = factors.high.min(slope);
+                } else if run < 0.0 {
+                    factors.low = factors.low.max(slope);
+                } else if rise < 0.0 {
+                    return None;
                 }
             }
-            let (mut inside, mut outside) = (0.0, step);
-            for _ in 0..60 {
-                let middle = f64::midpoint(inside, outside);
-                if self.slack(best + direction * middle) >= -rounding { inside = middle } else { outside = middle }
-            }
-            best + direction * inside
-        };
-        Some(Interval { low: edge(-1.0), high: edge(1.0) })
-    }
-
-    /// Where the slack is greatest. It is concave, so that a search by thirds finds it.
-    fn best_factor(&self) -> f64 {
-        let ends = [self.ceiling.first(), self.ceiling.last(), self.floor.first(), self.floor.last()];
-        let heights = || ends.into_iter().flatten().map(|corner| corner.1);
-        let rise = heights().fold(f64::NEG_INFINITY, f64::max) - heights().fold(f64::INFINITY, f64::min);
-        let steepest = 2.0 * (rise.abs() / self.growth()) + 1.0;
-        let (mut low, mut high) = (-steepest, steepest);
-        for _ in 0..100 {
-            let third = (high - low) / 3.0;
-            let (left, right) = (low + third, high - third);
-            if self.slack(left) < self.slack(right) { low = left } else { high = right }
         }
-        f64::midpoint(low, high)
-    }
-}
-
-/// From which side a hull is seen.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Side {
-    /// The lower hull: its slopes rise.
-    Below,
-    /// The upper hull: its slopes fall.
-    Above,
-}
-
-/// Adds a point to a hull that is sorted by x. Nearly all points come at its right end.
-fn insert(hull: &mut Vec<(f64, f64)>, point: (f64, f64), side: Side) {
-    let at = hull.partition_point(|corner| corner.0 < point.0);
-    match hull.get_mut(at).filter(|corner| corner.0 == point.0) {
-        // Two constraints at one x: the tighter one counts.
-        Some(corner) if side == Side::Below => corner.1 = corner.1.min(point.1),
-        Some(corner) => corner.1 = corner.1.max(point.1),
-        None => {
-            // Grown by hand: a series has no bytes to spare.
-            if hull.len() == hull.capacity() {
-                hull.reserve_exact(4);
-            }
-            hull.insert(at, point);
-        }
-    }
-    let is_corner = |hull: &[(f64, f64)], at: usize| {
-        let (before, corner, after) = (hull[at - 1], hull[at], hull[at + 1]);
-        let turn = (corner.0 - before.0) * (after.1 - before.1) - (corner.1 - before.1) * (after.0 - before.0);
-        if side == Side::Below { turn > 0.0 } else { turn < 0.0 }
-    };
-    if at > 0 && at + 1 < hull.len() && !is_corner(hull, at) {
-        hull.remove(at);
-        return;
-    }
-    let mut at = at;
-    while at >= 2 && !is_corner(hull, at - 1) {
-        hull.remove(at - 1);
-        at -= 1;
-    }
-    while at + 2 < hull.len() && !is_corner(hull, at + 1) {
-        hull.remove(at + 1);
-    }
-    if hull.len() > CORNERS_MAX {
-        leave_out_one(hull);
-    }
-}
-
-/// Leaves out the inner corner that is the least of a corner: the smallest triangle with its neighbours.
-fn leave_out_one(hull: &mut Vec<(f64, f64)>) {
-    let area = |at: usize| {
-        let (a, b, c) = (hull[at - 1], hull[at], hull[at + 1]);
-        ((b.0 - a.0) * (c.1 - a.1) - (b.1 - a.1) * (c.0 - a.0)).abs()
-    };
-    let least = (1..hull.len() - 1).min_by(|left, right| area(*left).total_cmp(&area(*right)));
-    if let Some(at) = least {
-        hull.remove(at);
+        let is_bounded = |factor: f64| factor.abs() <= FACTOR_MAX;
+        let low = if is_bounded(factors.low) { factors.low } else { f64::NEG_INFINITY };
+        let high = if is_bounded(factors.high) { factors.high } else { f64::INFINITY };
+        (factors.low <= factors.high).then_some(Interval { low, high })
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::hull::CORNERS_MAX;
     use super::*;
 
     fn band(constraints: &[(f64, f64, f64)]) -> Band {
@@ -262,6 +187,24 @@ mod tests {
         random.shuffle(&mut constraints);
         let second = band(&constraints).factors().unwrap();
         assert!((first.low - second.low).abs() < 1e-6 && (first.high - second.high).abs() < 1e-6);
+    }
+
+    #[test]
+    fn the_ends_of_the_factors_are_the_last_ones_that_leave_an_offset() {
+        let mut random = fastrand::Rng::with_seed(5);
+        for _ in 0..200 {
+            let mut band = Band::default();
+            let (mut x, factor) = (random.f64() * 1e3, random.f64() * 3.0 - 1.0);
+            for _ in 0..50 {
+                x += (random.f64() * 20.0).floor();
+                band.add(x, factor * x - random.f64() * 3.0, factor * x + random.f64() * 3.0);
+            }
+            let Some(Interval { low, high }) = band.factors() else { panic!("{band:?}") };
+            let step = 1e-2 * (high - low);
+            for (inside, outside) in [(low + step, low - step), (high - step, high + step)] {
+                assert!(band.offsets(inside).is_some() && band.offsets(outside).is_none(), "{low} {high} {band:?}");
+            }
+        }
     }
 
     #[test]

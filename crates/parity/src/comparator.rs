@@ -3,6 +3,7 @@
 use otlp::{Batch, Signal};
 use serde::Serialize;
 
+use crate::depth::{AtDepth, Depth};
 use crate::failures::Failure;
 use crate::logs::{LogSettings, Logs, StreamVerdict};
 use crate::metrics::{MetricSettings, MetricVerdict, Metrics};
@@ -50,6 +51,12 @@ pub struct Subject {
     pub parts: Vec<Part>,
     /// How many parts there are by verdict.
     pub counts: std::collections::BTreeMap<&'static str, u64>,
+    /// What it comes to at each depth that was looked at; empty where only one was.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub depths: Vec<AtDepth>,
+    /// The first depth at which it differs, where several were looked at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub differs_at: Option<Depth>,
 }
 
 /// A part of a subject.
@@ -157,7 +164,10 @@ impl Verdict {
                     false => format!(" at {:.0} %", confidence * 100.0),
                 };
                 let remark = remark.as_ref().map_or(String::new(), |remark| format!("; {}", remark.cause));
-                format!("equal within {}{sure}{remark}", Percent(*margin_ratio))
+                match *margin_ratio {
+                    0.0 => format!("exactly equal{remark}"),
+                    margin => format!("equal within {}{sure}{remark}", Percent(margin)),
+                }
             }
             Verdict::Different(finding) => finding.sentence(),
             Verdict::Inconclusive { needs } => format!("needs {needs}"),
@@ -184,12 +194,15 @@ impl From<MetricVerdict> for Subject {
             verdict: metric.verdict,
             parts: sets.chain(series).collect(),
             counts: metric.counts,
+            depths: Vec::new(),
+            differs_at: None,
         }
     }
 }
 
 impl Subject {
-    fn alone(signal: Signal, name: String, verdict: Verdict) -> Subject {
+    /// Something without parts.
+    pub fn alone(signal: Signal, name: String, verdict: Verdict) -> Subject {
         Subject {
             signal: signal.name(),
             name,
@@ -200,6 +213,8 @@ impl Subject {
             verdict,
             parts: Vec::new(),
             counts: std::collections::BTreeMap::new(),
+            depths: Vec::new(),
+            differs_at: None,
         }
     }
 }
@@ -246,7 +261,7 @@ mod tests {
         comparator.observe(Side::New, &batch);
         let report = comparator.finish();
         assert!(report.is_equal(), "{report:?}");
-        assert_eq!(report.subjects[0].sentence, "equal within 0.00 %");
+        assert_eq!(report.subjects[0].sentence, "exactly equal");
         let json = serde_json::to_value(&report).unwrap();
         assert_eq!(json["subjects"][0]["verdict"]["verdict"], "equivalent");
     }

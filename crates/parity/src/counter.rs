@@ -10,6 +10,7 @@
 
 mod still;
 mod track;
+mod waiting;
 
 use crate::band::{Band, Interval};
 use crate::drift::{Bracketed, Drift};
@@ -75,6 +76,8 @@ pub struct Counter {
     broken_since_unix_ns: Option<u64>,
     /// The trend of the deficit in the newest pair of epochs.
     drift: Option<Box<((u32, u32), Drift)>>,
+    /// The epochs in which it was followed long enough: nothing of it is kept.
+    followed: Option<(u32, u32)>,
     has_drifted: bool,
     /// The moments at which both sides stood still.
     still: Still,
@@ -82,11 +85,24 @@ pub struct Counter {
     unborn: Option<(Side, f64)>,
 }
 
-/// What closed epochs leave behind.
-#[derive(Clone, Copy, Debug)]
-struct Closed {
-    factors: Option<Interval>,
-    growth: Growth,
+/// What closed epochs leave behind; most counters have none.
+#[derive(Clone, Debug, Default)]
+struct Closed(Option<Box<(Option<Interval>, Growth)>>);
+
+impl Closed {
+    /// The factors that fit all of them; none if no factor does.
+    fn factors(&self) -> Option<Interval> {
+        self.0.as_ref().map_or(Some(Interval::ALL), |closed| closed.0)
+    }
+
+    fn growth(&self) -> Growth {
+        self.0.as_ref().map_or(Growth::default(), |closed| closed.1)
+    }
+
+    fn add(&mut self, pair: &Pair) {
+        let factors = self.factors().and_then(|known| known.meet(pair.band.factors()?));
+        self.0 = Some(Box::new((factors, self.growth().plus(pair.growth()))));
+    }
 }
 
 /// What was counted where both sides could be compared.
@@ -101,12 +117,6 @@ struct Growth {
 impl Growth {
     fn plus(self, other: Growth) -> Growth {
         Growth { new: self.new + other.new, legacy: self.legacy + other.legacy, slack: self.slack + other.slack }
-    }
-}
-
-impl Default for Closed {
-    fn default() -> Self {
-        Closed { factors: Some(Interval::ALL), growth: Growth::default() }
     }
 }
 
@@ -294,6 +304,10 @@ impl Counter {
     }
 
     fn follow(&mut self, epochs: (u32, u32), sample: Sealed, before: Sealed, after: Sealed) {
+        if self.followed == Some(epochs) {
+            return;
+        }
+        self.followed = None;
         let whole = (after.time_unix_ns - before.time_unix_ns).max(1) as f64;
         let place = sample.time_unix_ns.saturating_sub(before.time_unix_ns) as f64 / whole;
         let drift = self.drift.get_or_insert_with(|| Box::new((epochs, Drift::default())));
@@ -307,6 +321,10 @@ impl Counter {
         drift.1.bracket_unix_ns = before.time_unix_ns;
         let (time_unix_ns, value) = (sample.time_unix_ns, sample.value);
         drift.1.add(Bracketed { time_unix_ns, value, low: before.value, high: after.value, place });
+        if drift.1.is_over() {
+            self.followed = Some(epochs);
+            self.drift = None;
+        }
     }
 
     /// Takes note that a side shows sums, of deltas or of several writers, in which no reset of the source shows.
@@ -400,15 +418,13 @@ impl Counter {
     fn close_old_epochs(&mut self) {
         while self.bands.len() > EPOCHS_MAX {
             let (_, pair) = self.bands.remove(0);
-            let factors = pair.band.factors();
-            self.closed.growth = self.closed.growth.plus(pair.growth());
-            self.closed.factors = self.closed.factors.and_then(|known| known.meet(factors?));
+            self.closed.add(&pair);
         }
     }
 
     /// The factors legacy = factor * new that fit everything; none if no factor does.
     fn factors(&self) -> Option<Interval> {
-        self.bands.iter().try_fold(self.closed.factors?, |known, (_, pair)| known.meet(pair.band.factors()?))
+        self.bands.iter().try_fold(self.closed.factors()?, |known, (_, pair)| known.meet(pair.band.factors()?))
     }
 
     fn is_broken(&self) -> bool {
@@ -416,7 +432,7 @@ impl Counter {
         if self.has_drifted || self.still.is_apart() {
             return true;
         }
-        let is_closed_broken = self.closed.factors.is_none_or(|factors| !factors.contains(1.0));
+        let is_closed_broken = self.closed.factors().is_none_or(|factors| !factors.contains(1.0));
         let fits = |pair: &Pair| pair.band.is_empty() || pair.band.offsets(1.0).is_some();
         is_closed_broken || !self.bands.iter().map(|(_, pair)| pair).all(fits) || self.first_lost().is_some()
     }
@@ -458,7 +474,7 @@ impl Counter {
     /// What both sides have counted where they could be compared: between moments at which both stood still, or between
     /// the samples of the sandwich, whichever tells of more.
     fn growth(&self) -> Growth {
-        let between = self.bands.iter().fold(self.closed.growth, |sum, (_, pair)| sum.plus(pair.growth()));
+        let between = self.bands.iter().fold(self.closed.growth(), |sum, (_, pair)| sum.plus(pair.growth()));
         let (legacy, new) = self.still.counted();
         match legacy.max(new) >= between.legacy.max(between.new) {
             true => Growth { new, legacy, slack: 0.0 },
@@ -478,7 +494,7 @@ impl Counter {
         }
         let seen = self.growth();
         let is_apart = self.still.is_apart();
-        if self.bands.is_empty() && self.closed.growth.new == 0.0 && !is_apart {
+        if self.bands.is_empty() && self.closed.growth().new == 0.0 && !is_apart {
             return match self.unborn {
                 Some(lost) => self.first_increment(lost, demand),
                 None => self.all_there().unwrap_or(Verdict::Inconclusive { needs: Needs::Overlap }),
@@ -504,7 +520,7 @@ impl Counter {
         }
         let more = seen.new * (margin_ratio / demand.margin_ratio - 1.0);
         let more = if self.of() == Of::Amounts { more } else { more.ceil() };
-        let more = if more.is_finite() { more } else { (2.0 / demand.margin_ratio - seen.new).max(1.0) };
+        let more = if more.is_finite() { more } else { 2.0 / demand.margin_ratio };
         Verdict::Inconclusive { needs: Needs::Events { seen: seen.new, more, margin_ratio } }
     }
 

@@ -96,7 +96,7 @@ pub(crate) struct Bracketed {
 
 impl Drift {
     pub(crate) fn add(&mut self, sample: Bracketed) {
-        if self.block_samples > BLOCK_SAMPLES_MAX {
+        if self.is_over() {
             return;
         }
         let width = sample.high - sample.low;
@@ -133,7 +133,7 @@ impl Drift {
         if self.blocks.len() >= BLOCKS_MAX {
             self.blocks = self.blocks.chunks(2).map(Block::mean).collect();
             self.block_samples = self.block_samples.max(1) * 2;
-            if self.block_samples > BLOCK_SAMPLES_MAX {
+            if self.is_over() {
                 self.blocks = Vec::new();
             }
         }
@@ -142,6 +142,11 @@ impl Drift {
     /// How many events seem to come together, at least one.
     fn groups(&self) -> f64 {
         if self.widths > 0.0 { (self.squares / self.widths).max(1.0) } else { 1.0 }
+    }
+
+    /// Whether it was followed for so long that the sandwich tells what is to be told.
+    pub(crate) fn is_over(&self) -> bool {
+        self.block_samples > BLOCK_SAMPLES_MAX
     }
 
     /// The share that is lost, negative where the other side loses, if it is beyond doubt that it is not nothing.

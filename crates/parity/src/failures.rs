@@ -85,8 +85,12 @@ impl Failure {
                 Some(Failure::DuplicateWriters)
             }
             Cause::TracesFragmented { .. } => Some(Failure::MixedPropagators),
-            Cause::Loss { .. } | Cause::Stopped { .. } | Cause::SeriesMissing { .. } => Some(Failure::SilentLoss),
-            Cause::AllThere { .. }
+            Cause::Loss { .. } | Cause::Stopped { .. } | Cause::Gap { .. } | Cause::SeriesMissing { .. } => {
+                Some(Failure::SilentLoss)
+            }
+            // The ledger names what a backend refused: nothing of it is silent.
+            Cause::NotDelivered { .. }
+            | Cause::AllThere { .. }
             | Cause::Diverged
             | Cause::Level { .. }
             | Cause::BucketsShifted { .. }
@@ -199,7 +203,8 @@ impl Failure {
                               dropped, a queue that was full, a pipeline that was not yet or no longer there.",
                 example: "The StatsD side counts 1 % less than the OTLP side, all the time or only at peaks.",
                 remedy: "Look into the ledger for what was rejected or dropped, and at crossfade_receiver_lost for \
-                         datagrams; raise buffers, or send over a transport that acknowledges.",
+                         datagrams; raise buffers, or send over a transport that acknowledges. What is missing whole \
+                         may have another name: say so in migration.names.",
             },
         }
     }

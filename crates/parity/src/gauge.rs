@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use crate::factor::exact_factor;
 use crate::stats::{mean_and_variance, student_quantile};
-use crate::verdict::{Cause, Demand, Finding, Needs, Percent, Side, Verdict};
+use crate::verdict::{Amount, Cause, Demand, Finding, Needs, Percent, Side, Verdict};
 
 /// A value at a time.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -134,6 +134,12 @@ impl Gauge {
         }
     }
 
+    /// Takes back what a side showed from a moment on, as far as it is not judged yet.
+    pub(crate) fn retract(&mut self, side: Side, from_unix_ns: u64) {
+        let samples = if side == Side::Legacy { &mut self.legacy } else { &mut self.new };
+        samples.waiting.split_off(&from_unix_ns);
+    }
+
     /// Judges everything up to the watermark.
     pub fn seal(&mut self, watermark_unix_ns: u64, demand: &Demand) {
         self.legacy.seal(watermark_unix_ns);
@@ -205,10 +211,19 @@ impl Gauge {
         // Interpolation errs by what the gauge moves between samples; rounding is no difference either.
         let clear = ratio.abs() - student_quantile(1.0 - FALSE_ALARM, freedom) * error;
         if clear > demand.margin_ratio {
-            let cause = exact_factor(new / legacy, error).unwrap_or(Cause::Level { ratio });
+            let cause = self.factor(new / legacy).unwrap_or(Cause::Level { ratio });
             return Verdict::Different(Finding { cause, evidence: self.evidence(legacy, new), since_unix_ns: None });
         }
         Verdict::Inconclusive { needs: Needs::Steadiness { margin_ratio } }
+    }
+
+    /// The cause, if one side is a factor of the other: what remains beside it is what the ratio may be wrong by, and not
+    /// the difference itself, which moves with the gauge.
+    fn factor(&self, ratio: f64) -> Option<Cause> {
+        let rest: Vec<f64> = self.windows.iter().map(|window| window.new - ratio * window.legacy).collect();
+        let size = self.windows.iter().map(|window| window.new).sum::<f64>().abs() / self.windows.len() as f64;
+        let (_, variance) = mean_and_variance(&rest)?;
+        exact_factor(ratio, variance.sqrt() / size.max(f64::MIN_POSITIVE))
     }
 
     /// What the differences are measured against: the usual size of the legacy side.
@@ -220,11 +235,17 @@ impl Gauge {
 
     fn evidence(&self, legacy: f64, new: f64) -> String {
         let all = (self.inside + self.outside).max(1);
-        let lag = self.lag_ns().map_or(String::new(), |lag| format!(", fitting best {} s later", lag as f64 / 1e9));
+        let lag = self.lag_ns().filter(|lag| *lag != 0);
+        let lag = lag.map_or(String::new(), |lag| match lag > 0 {
+            true => format!(", fitting best {} s later", Amount(lag as f64 / 1e9)),
+            false => format!(", fitting best {} s earlier", Amount(-lag as f64 / 1e9)),
+        });
         format!(
-            "over {} windows legacy is {legacy} and new is {new} on average{lag}; {} of the values lie outside of what \
+            "over {} windows legacy is {} and new is {} on average{lag}; {} of the values lie outside of what \
              legacy saw around them",
             self.windows.len(),
+            Amount(legacy),
+            Amount(new),
             Percent(self.outside as f64 / all as f64),
         )
     }
@@ -320,6 +341,14 @@ mod tests {
         let Verdict::Different(finding) = verdict(&compare(load, |at| load(at) / 1000.0, [15.0, 15.0], 2.0)) else {
             panic!()
         };
+        assert_eq!(finding.cause, Cause::UnitChanged { factor: 1e-3 });
+    }
+
+    #[test]
+    fn another_unit_of_what_moves_much_is_named_too() {
+        let age = |at: f64| 2000.0 + 1000.0 * (at / 700.0).sin();
+        let gauge = compare(age, |at| age(at) / 1000.0, [15.0, 15.0], 1.0);
+        let Verdict::Different(finding) = verdict(&gauge) else { panic!("{:?}", verdict(&gauge)) };
         assert_eq!(finding.cause, Cause::UnitChanged { factor: 1e-3 });
     }
 

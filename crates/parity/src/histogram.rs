@@ -6,7 +6,7 @@
 //! compared as brackets: each side says only between which bounds a quantile lies.
 
 use crate::counter::{Count, Counter};
-use crate::members::Form;
+use crate::members::{Form, Pause, Turns};
 use crate::verdict::{Cause, Demand, Finding, Needs, Percent, Reason, Side, Verdict};
 
 /// So many bounds are compared; of more, they are taken evenly.
@@ -92,6 +92,9 @@ struct Writers {
     known: Vec<(u64, Distribution)>,
     /// What all of them counted, once there are several, or what deltas add up to.
     total: Option<Distribution>,
+    /// Whether the only one is two.
+    turns: Turns,
+    pause: Pause,
 }
 
 /// So many writers of one histogram are told apart.
@@ -120,10 +123,16 @@ impl Writers {
         };
         let before = std::mem::replace(&mut self.known[at].1, distribution.clone());
         match self.total {
-            None => Some(distribution),
+            None => {
+                if distribution.time_unix_ns > before.time_unix_ns {
+                    self.turns.follow(before.count, distribution.count);
+                }
+                Some(distribution)
+            }
             Some(_) => {
                 let is_reset = distribution.count < before.count;
-                self.grow(&distribution, (!is_reset).then_some(&before), &distribution)
+                let waits = self.pause.is_on(distribution.time_unix_ns);
+                self.grow(&distribution, (!is_reset).then_some(&before), &distribution).filter(|_| !waits)
             }
         }
     }
@@ -163,7 +172,7 @@ pub struct Histogram {
     writers: [Writers; 2],
     count: Counter,
     sum: Option<Counter>,
-    /// The shared bounds that are compared, chosen when both sides are known.
+    /// The shared bounds that are compared, chosen when both sides are known; before, those of the side that is.
     bounds: Vec<(f64, Counter)>,
     first: [Option<Distribution>; 2],
     last: [Option<Distribution>; 2],
@@ -178,6 +187,12 @@ impl Histogram {
         }
     }
 
+    /// What shows that two writers of a side share one identity, which those of the other side do not.
+    pub(crate) fn shared_identity(&self, side: Side) -> Option<String> {
+        let [own, other] = [side, side.other()].map(|side| &self.writers[side as usize].turns);
+        own.are_two_writers(other).then(|| own.evidence())
+    }
+
     /// Takes a histogram of one side in.
     pub fn observe(&mut self, side: Side, distribution: Distribution) {
         let count =
@@ -188,7 +203,7 @@ impl Histogram {
             self.sum.get_or_insert_with(Counter::of_amounts).observe(side, count(sum));
         }
         let cumulative = distribution.buckets.cumulative();
-        self.choose_bounds(side, &cumulative);
+        self.choose_bounds(side, &distribution.buckets, &cumulative);
         for (bound, counter) in &mut self.bounds {
             counter.observe(side, count(up_to(&cumulative, *bound)));
         }
@@ -201,14 +216,34 @@ impl Histogram {
     }
 
     /// The bounds that both sides have. Exponential histograms have every power of two.
-    fn choose_bounds(&mut self, side: Side, cumulative: &[(f64, f64)]) {
-        let Some(other) = self.last[side.other() as usize].as_ref().filter(|_| self.bounds.is_empty()) else { return };
+    fn choose_bounds(&mut self, side: Side, buckets: &Buckets, cumulative: &[(f64, f64)]) {
+        let step = |bounds: &[f64]| bounds.len().div_ceil(BOUNDS_MAX).max(1);
+        let Some(other) = &self.last[side.other() as usize] else {
+            // One side may come long before the other, and explicit bounds are the same in all of its samples.
+            if self.bounds.is_empty() && matches!(buckets, Buckets::Explicit(_)) {
+                let own: Vec<f64> =
+                    cumulative.iter().map(|(bound, _)| *bound).filter(|bound| bound.is_finite()).collect();
+                let own = own.iter().step_by(step(&own));
+                self.bounds = own.map(|bound| (*bound, Counter::of_parts())).collect();
+            }
+            return;
+        };
+        if self.last[side as usize].is_none() {
+            self.bounds.retain(|(bound, _)| cumulative.iter().any(|(own, _)| same(*own, *bound)));
+        }
+        if !self.bounds.is_empty() {
+            return;
+        }
         let others = other.buckets.cumulative();
         let is_shared = |bound: &f64| others.iter().any(|(other, _)| same(*other, *bound));
         let shared: Vec<f64> = cumulative.iter().map(|(bound, _)| *bound).filter(is_shared).collect();
-        let step = shared.len().div_ceil(BOUNDS_MAX).max(1);
-        let bounds = shared.into_iter().filter(|bound| bound.is_finite()).step_by(step);
-        self.bounds = bounds.map(|bound| (bound, Counter::of_parts())).collect();
+        let bounds = shared.iter().filter(|bound| bound.is_finite()).step_by(step(&shared));
+        self.bounds = bounds.map(|bound| (*bound, Counter::of_parts())).collect();
+    }
+
+    /// Whether several writers of a side add up, so that it trails itself by up to an interval of theirs.
+    pub(crate) fn are_several(&self) -> bool {
+        self.writers.iter().any(|writers| writers.known.len() > 1)
     }
 
     /// Judges everything up to the watermark.
@@ -437,6 +472,54 @@ mod tests {
             values.iter().for_each(|value| positive[usize::try_from(index(value) - offset).unwrap()] += 1.0);
             Buckets::Exponential { scale, zero: 0.0, negative: 0.0, offset, positive }
         }
+    }
+
+    /// What one side has of an hour comes before anything of the other, as backends are read.
+    fn one_side_after_the_other(writers: u64, moved: f64) -> Histogram {
+        let mut random = fastrand::Rng::with_seed(7);
+        let mut histogram = Histogram::default();
+        let values: Vec<Vec<f64>> =
+            (0..writers).map(|_| (0..18_000).map(|_| 20.0 * -(1.0 - random.f64()).ln()).collect()).collect();
+        for (side, phase) in [(Side::Legacy, 0), (Side::New, 7)] {
+            for second in (1..3600u64).filter(|second| second % 15 == phase) {
+                for (writer, values) in (0..).zip(&values) {
+                    // Writers come one after the other, at other distances on each side.
+                    let second = second + writer * (2 + phase);
+                    let seen = &values[..usize::try_from(second * 5).unwrap().min(values.len())];
+                    let is_moved = side == Side::New && moved > 0.0;
+                    let value =
+                        |value: &f64| if is_moved && *value > 10.0 - moved && *value <= 10.0 { 11.0 } else { *value };
+                    let seen: Vec<f64> = seen.iter().map(value).collect();
+                    let distribution = Distribution {
+                        time_unix_ns: (1000 + second) * 1_000_000_000,
+                        start_unix_ns: 0,
+                        count: seen.len() as f64,
+                        sum: None,
+                        buckets: explicit(&seen),
+                    };
+                    histogram.observe_writer(side, writer, Form::Cumulative, distribution);
+                }
+            }
+        }
+        histogram
+    }
+
+    #[test]
+    fn buckets_are_compared_though_one_side_comes_whole_before_the_other() {
+        let verdict = |moved| {
+            let mut histogram = one_side_after_the_other(1, moved);
+            histogram.seal(u64::MAX, &Demand::default());
+            histogram.verdict(&Demand::default())
+        };
+        assert!(matches!(verdict(0.0), Verdict::Equivalent { .. }), "{:?}", verdict(0.0));
+        let Verdict::Different(finding) = verdict(2.0) else { panic!("{:?}", verdict(2.0)) };
+        assert_eq!(finding.cause, Cause::BucketsShifted { bound: 10.0 });
+    }
+
+    #[test]
+    fn several_writers_are_known_to_be_several() {
+        assert!(one_side_after_the_other(2, 0.0).are_several());
+        assert!(!one_side_after_the_other(1, 0.0).are_several());
     }
 
     #[test]

@@ -4,13 +4,17 @@
 //! nothing more of it can come. The same inputs give the same verdicts: this crate does no I/O and reads no clock.
 
 mod band;
+mod charts;
 mod comparator;
 mod counter;
+mod depth;
 mod drift;
 mod factor;
 mod failures;
 mod gauge;
+mod halves;
 mod histogram;
+mod levels;
 mod logs;
 mod members;
 mod metrics;
@@ -22,12 +26,14 @@ mod traces;
 mod verdict;
 
 pub use band::{Band, Interval};
+pub use charts::{Chart, Charts, Drawing};
 pub use comparator::{CollisionReport, Comparator, Part, Report, Settings, Subject};
 pub use counter::{Count, Counter, Of};
+pub use depth::{AtDepth, Delivered, Depth, Depths};
 pub use failures::{Explanation, Failure};
 pub use gauge::{Gauge, Level};
 pub use histogram::{Buckets, Distribution, Histogram};
-pub use logs::{LogSettings, Logs, StreamVerdict};
+pub use logs::{LogFields, LogKeys, LogSettings, Logs, StreamVerdict};
 pub use members::Form;
 pub use metrics::{Identity, MetricSettings, MetricVerdict, Metrics, MetricsReport, SeriesVerdict};
 pub use names::{Collision, MetricIdentity, NameSettings, Names, Rule};

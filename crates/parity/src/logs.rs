@@ -4,9 +4,10 @@
 //! does not matter, and one record more, less or changed shows in both. A record is its body, its severity and its
 //! attributes, but for what the mapping leaves out; its time decides the bucket, rounded down to what both sides keep.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use otlp::view::{AnyValueView, LogRecordView, LogsView};
+use otlp::view::{KeyValueView, LogRecordView, LogsView, Repeated};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::thinning::loss_interval;
@@ -17,8 +18,12 @@ use crate::verdict::{Cause, Demand, Finding, Needs, Side, Verdict};
 pub struct LogSettings {
     /// What is asked of a verdict.
     pub demand: Demand,
-    /// The resource attributes that name a stream.
+    /// The resource attributes whose values name a stream. Where none are listed, all do that are not left out.
     pub stream_labels: Vec<String>,
+    /// What of a record is compared.
+    pub compared: LogFields,
+    /// How keys are told apart.
+    pub keys: LogKeys,
     /// The length of a bucket.
     pub bucket_ns: u64,
     /// What is older than the newest by this is sealed.
@@ -31,11 +36,44 @@ pub struct LogSettings {
     pub ignored_attributes: Vec<String>,
 }
 
+/// What of a record is compared, beside that it is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFields {
+    /// Everything: body, severity, attributes and time.
+    Records,
+    /// Body and time: two backends keep different things beside a line.
+    Bodies,
+    /// Nothing: one side keeps a line as it came, the other what was parsed of it.
+    Counts,
+}
+
+/// How the keys of labels and attributes are told apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogKeys {
+    /// As they are written.
+    AsWritten,
+    /// With `_` for everything that is no letter and no digit, as Loki keeps them.
+    Underscored,
+}
+
+impl LogKeys {
+    fn of(self, key: &str) -> Cow<'_, str> {
+        match self {
+            LogKeys::Underscored if key.contains(|c: char| !c.is_ascii_alphanumeric() && c != '_') => {
+                key.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect()
+            }
+            _ => Cow::Borrowed(key),
+        }
+    }
+}
+
 impl Default for LogSettings {
     fn default() -> Self {
         LogSettings {
             demand: Demand::default(),
             stream_labels: vec!["service.name".to_owned()],
+            compared: LogFields::Records,
+            keys: LogKeys::AsWritten,
             bucket_ns: 60_000_000_000,
             settle_ns: 120_000_000_000,
             resolution_ns: 1_000_000,
@@ -93,6 +131,29 @@ pub struct StreamVerdict {
     pub new_records: u64,
 }
 
+impl LogSettings {
+    /// The name of the stream that a resource is.
+    fn stream(&self, attributes: Repeated<'_, KeyValueView<'_>>) -> String {
+        let text = |attribute: KeyValueView<'_>| attribute.value().to_text().into_owned();
+        if self.stream_labels.is_empty() {
+            let labels = attributes.filter(|attribute| !self.is_ignored(attribute.key()));
+            let labels: BTreeMap<_, _> = labels.map(|label| (self.keys.of(label.key()), text(label))).collect();
+            let labels: Vec<String> = labels.iter().map(|(key, value)| format!("{key}={value:?}")).collect();
+            return format!("{{{}}}", labels.join(", "));
+        }
+        let value = |label: &String| {
+            let mut attributes = attributes;
+            let found = attributes.find(|attribute| self.keys.of(attribute.key()) == self.keys.of(label));
+            found.map(text).unwrap_or_default()
+        };
+        self.stream_labels.iter().map(value).collect::<Vec<_>>().join("/")
+    }
+
+    fn is_ignored(&self, key: &str) -> bool {
+        self.ignored_attributes.iter().any(|ignored| self.keys.of(ignored) == self.keys.of(key))
+    }
+}
+
 impl Logs {
     /// Compares by settings.
     pub fn new(settings: LogSettings) -> Logs {
@@ -102,11 +163,7 @@ impl Logs {
     /// Takes in what one side carried.
     pub fn observe(&mut self, side: Side, logs: LogsView<'_>) {
         for resource in logs.resource_logs() {
-            let attributes = resource.resource().attributes();
-            let labels = self.settings.stream_labels.iter();
-            let values: Vec<_> =
-                labels.map(|key| attributes.get(key).map_or_else(Default::default, AnyValueView::to_text)).collect();
-            let name = values.join("/");
+            let name = self.settings.stream(resource.resource().attributes());
             for scope in resource.scope_logs() {
                 for record in scope.log_records() {
                     self.record(side, &name, &record);
@@ -124,8 +181,13 @@ impl Logs {
             return;
         }
         let at = time - time % self.settings.bucket_ns;
-        let body = xxh3_64(record.body().to_text().as_bytes());
-        let hash = self.hash(record, body, time);
+        let (body, hash) = match self.settings.compared {
+            LogFields::Counts => (0, 0),
+            _ => {
+                let body = xxh3_64(record.body().to_text().as_bytes());
+                (body, self.hash(record, body, time))
+            }
+        };
         let stream = match self.streams.get_mut(name) {
             Some(stream) => stream,
             None => self.streams.entry(name.to_owned()).or_default(),
@@ -144,14 +206,16 @@ impl Logs {
     }
 
     fn hash(&self, record: &LogRecordView<'_>, body: u64, time: u64) -> u64 {
-        let attributes = record
-            .attributes()
-            .filter(|attribute| !self.settings.ignored_attributes.iter().any(|ignored| ignored == attribute.key()));
+        let time = time / self.settings.resolution_ns.max(1);
+        if self.settings.compared == LogFields::Bodies {
+            return xxh3_64(&[body, time].map(u64::to_le_bytes).concat());
+        }
+        let attributes = record.attributes().filter(|attribute| !self.settings.is_ignored(attribute.key()));
         let attributes = attributes.fold(0u64, |sum, attribute| {
             let value = xxh3_64(attribute.value().to_text().as_bytes());
-            sum.wrapping_add(xxh3_64(attribute.key().as_bytes()) ^ value.rotate_left(13))
+            let key = xxh3_64(self.settings.keys.of(attribute.key()).as_bytes());
+            sum.wrapping_add(key ^ value.rotate_left(13))
         });
-        let time = time / self.settings.resolution_ns.max(1);
         let severity = u64::try_from(record.severity_number()).unwrap_or(0);
         // Mixed once more: sums of plain hashes would not tell whose attributes they were.
         xxh3_64(&[body, attributes, time, severity].map(u64::to_le_bytes).concat())
@@ -170,14 +234,15 @@ impl Logs {
 
     /// Seals everything up to the watermark and gives every verdict.
     pub fn close(&mut self, watermark_unix_ns: u64) -> Vec<StreamVerdict> {
-        let (bucket_ns, demand) = (self.settings.bucket_ns, self.settings.demand);
+        let LogSettings { bucket_ns, demand, compared, .. } = self.settings;
         let close = |(name, stream): (&String, &mut Stream)| {
             while stream.open.first_key_value().is_some_and(|(at, _)| at.saturating_add(bucket_ns) <= watermark_unix_ns)
             {
                 stream.seal_oldest(bucket_ns);
             }
             let [legacy_records, new_records] = stream.totals;
-            StreamVerdict { stream: name.clone(), verdict: stream.verdict(&demand), legacy_records, new_records }
+            let verdict = stream.verdict(&demand, compared);
+            StreamVerdict { stream: name.clone(), verdict, legacy_records, new_records }
         };
         self.streams.iter_mut().map(close).collect()
     }
@@ -204,7 +269,7 @@ impl Stream {
         }
     }
 
-    fn verdict(&self, demand: &Demand) -> Verdict {
+    fn verdict(&self, demand: &Demand, compared: LogFields) -> Verdict {
         let [legacy, new] = self.totals;
         let seen = self.equal_buckets + self.fields_buckets + self.bodies_buckets + self.counts_buckets;
         for (side, records) in [(Side::Legacy, legacy), (Side::New, new)] {
@@ -228,7 +293,11 @@ impl Stream {
             return self.different(Cause::FieldsDiffer { fields: vec!["body".to_owned()] });
         }
         if self.fields_buckets > 0 {
-            let fields = ["attributes", "severity", "time"].map(str::to_owned).to_vec();
+            let fields: &[&str] = match compared {
+                LogFields::Records => &["attributes", "severity", "time"],
+                LogFields::Bodies | LogFields::Counts => &["time"],
+            };
+            let fields = fields.iter().map(|field| (*field).to_owned()).collect();
             return self.different(Cause::FieldsDiffer { fields });
         }
         Verdict::Equivalent { margin_ratio: 0.0, confidence: 1.0, remark: None }
@@ -359,6 +428,48 @@ mod tests {
         let level = |at, body: &str| vec![(at, body.to_owned(), "INFO")];
         let fields = ["attributes", "severity", "time"].map(str::to_owned).to_vec();
         assert_eq!(cause(check(level)), Cause::FieldsDiffer { fields });
+    }
+
+    /// The same line as two backends keep it, with settings that say what of it is compared.
+    fn check_kept(settings: LogSettings, expected: Result<&str, &[&str]>) {
+        let kept = |label: &str, key: &str, body: &str| {
+            let mut encoder = LogsEncoder::new();
+            encoder.resource_logs(|resource| {
+                resource.resource(|resource| {
+                    resource.attributes().string(label, "shop").string("host", "a");
+                });
+                resource.scope_logs(|scope| {
+                    scope.log_record(|record| {
+                        record.time_unix_nano(5_000_000_000).body().string(body);
+                        record.attributes().string(key, "GET");
+                    });
+                });
+            });
+            encoder.finish()
+        };
+        let mut logs = Logs::new(settings);
+        logs.observe(Side::Legacy, kept("service.name", "http.method", "a").logs().unwrap());
+        logs.observe(Side::New, kept("service_name", "http_method", "A").logs().unwrap());
+        let verdict = logs.close(u64::MAX).remove(0);
+        match (verdict.verdict, expected) {
+            (Verdict::Equivalent { .. }, Ok(stream)) => assert_eq!(verdict.stream, stream),
+            (Verdict::Different(Finding { cause: Cause::FieldsDiffer { fields }, .. }), Err(expected)) => {
+                assert_eq!(fields, expected);
+            }
+            (found, _) => panic!("{found:?}"),
+        }
+    }
+
+    #[test]
+    fn what_two_backends_keep_of_a_line_is_compared_as_far_as_they_can_agree() {
+        let settings = |compared| LogSettings { compared, keys: LogKeys::Underscored, ..LogSettings::default() };
+        check_kept(settings(LogFields::Records), Err(&["body"]));
+        check_kept(settings(LogFields::Bodies), Err(&["body"]));
+        check_kept(settings(LogFields::Counts), Ok("shop"));
+        let all = LogSettings { stream_labels: Vec::new(), ..settings(LogFields::Counts) };
+        check_kept(all.clone(), Ok("{host=\"a\", service_name=\"shop\"}"));
+        let ignored_attributes = vec!["service.name".to_owned()];
+        check_kept(LogSettings { ignored_attributes, ..all }, Ok("{host=\"a\"}"));
     }
 
     #[test]

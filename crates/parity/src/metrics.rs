@@ -1,27 +1,34 @@
 //! Metrics of two sides: series by their identity, each with the comparator of its kind.
 
+mod identities;
 mod report;
+mod series;
+mod streams;
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use hashbrown::{HashMap, HashSet};
+use hashbrown::HashSet;
 use otlp::Temporality;
 use otlp::view::{
     ExponentialHistogramPointView, HistogramPointView, KeyValueView, MetricData, MetricView, MetricsView,
     NumberPointView, Repeated, ResourceMetricsView, SummaryPointView,
 };
 use prom::names::MetricKind;
-use xxhash_rust::xxh3::xxh3_64;
 
-use crate::counter::{Count, Counter};
-use crate::gauge::{Gauge, Level};
-use crate::histogram::{Buckets, Distribution, Histogram};
-use crate::members::{Form, Members};
+use crate::counter::Count;
+use crate::gauge::Level;
+use crate::histogram::{Buckets, Distribution};
+use crate::members::Form;
 use crate::names::{Collision, MetricIdentity, NameSettings, Names};
-use crate::series_sets::{Presence, SetFinding};
-use crate::verdict::{Cause, Demand, Finding, Reason, Side, Verdict};
+use crate::series_sets::SetFinding;
+use crate::verdict::{Demand, Side, Verdict};
+pub(crate) use identities::{Identities, IdentityHash, Known, Labels};
 pub(crate) use report::worst;
-use report::{Judged, Sight, metric_verdict};
+use report::{Sight, metric_verdict};
+use series::{Comparing, Judged, Seen};
+use streams::{Leads, Streams};
 
 /// How metrics are compared.
 #[derive(Clone, Debug)]
@@ -65,40 +72,19 @@ pub struct Identity {
     pub labels: Vec<(String, String)>,
 }
 
-#[derive(Clone, Debug)]
-enum Comparing {
-    Counter(Box<Counter>),
-    Gauge(Box<Gauge>),
-    Histogram(Box<Histogram>),
-    Summary(Box<Summary>),
-}
-
-/// A summary: its count as a counter, its quantiles only where one instance writes them.
-#[derive(Clone, Debug, Default)]
-struct Summary {
-    count: Counter,
-    quantiles: Vec<(f64, Gauge)>,
-}
-
-#[derive(Clone, Debug)]
-struct Series {
-    comparing: Comparing,
-    members: [Members; 2],
-    presence: [Presence; 2],
-    mixed_kinds: bool,
-    /// Whether a side sends deltas.
-    deltas: [bool; 2],
-    /// The writer of a gauge, and whether there was another one.
-    writers: [Option<u64>; 2],
-    has_several_writers: bool,
-}
-
 /// Compares the metrics of two sides.
 #[derive(Debug, Default)]
 pub struct Metrics {
     settings: MetricSettings,
     names: Names,
-    series: HashMap<Identity, Series, foldhash::fast::RandomState>,
+    streams: Streams,
+    identities: Identities,
+    /// What compares each series, when it was seen, and what it came to, by its number.
+    comparing: Vec<Comparing>,
+    seen: Vec<Seen>,
+    judged: Vec<Option<Judged>>,
+    /// The series that have points which are not judged yet.
+    pending: Vec<u32>,
     left_out_points: u64,
     first_unix_ns: [u64; 2],
     newest_unix_ns: [u64; 2],
@@ -147,12 +133,14 @@ pub struct MetricsReport {
     pub left_out_points: u64,
 }
 
-/// So many events of one side make the silence of the other one's deltas a stop.
-const STOPPED_EVENTS_MIN: f64 = 10.0;
 /// A side that has had series for so long has missed the birth of a new one.
 const BIRTH_KNOWN_NS: u64 = 180_000_000_000;
 /// So many keys of targets are remembered.
 const TARGET_KEYS_MAX: usize = 512;
+/// So many quantiles of a summary are compared.
+const QUANTILES_MAX: usize = 16;
+/// So many streams are remembered however few series there may be.
+const STREAMS_MIN: usize = 1024;
 
 /// Where a point belongs.
 struct Place<'a> {
@@ -161,20 +149,30 @@ struct Place<'a> {
     kind: MetricKind,
     resource: &'a ResourceMetricsView<'a>,
     writer: u64,
+    /// The hash of everything that all points of a metric share.
+    stream: u128,
+}
+
+/// A resource and scope, hashed.
+#[derive(Clone, Copy)]
+struct Origin {
+    resource: u128,
+    scope: u64,
 }
 
 impl Metrics {
     /// Compares by settings.
     pub fn new(settings: MetricSettings) -> Metrics {
         let names = Names::new(settings.names.clone());
-        Metrics { settings, names, ..Metrics::default() }
+        let streams = Streams::new(settings.series_max.saturating_mul(2).saturating_add(STREAMS_MIN));
+        Metrics { settings, names, streams, ..Metrics::default() }
     }
 
     /// Takes in what one side carried.
     pub fn observe(&mut self, side: Side, metrics: MetricsView<'_>) {
         for resource in metrics.resource_metrics() {
-            let of_resource = hash_of(resource.resource().attributes());
-            if self.resources.insert(of_resource ^ side as u64) {
+            let of_resource = self.hash_of(resource.resource().attributes());
+            if self.resources.insert(of_resource as u64 ^ side as u64) {
                 for attribute in resource.resource().attributes() {
                     self.remember_key(side, attribute.key());
                 }
@@ -183,21 +181,30 @@ impl Metrics {
                 }
             }
             for scope in resource.scope_metrics() {
-                let writer = of_resource ^ xxh3_64(scope.scope().name().as_bytes()).rotate_left(1);
+                let of_scope = self.streams.part(scope.scope().name().as_bytes());
+                let origin = Origin { resource: of_resource, scope: of_scope };
                 for metric in scope.metrics() {
-                    self.observe_metric(side, &resource, writer, &metric);
+                    self.observe_metric(side, &resource, origin, &metric);
                 }
             }
         }
     }
 
-    fn observe_metric(&mut self, side: Side, resource: &ResourceMetricsView<'_>, writer: u64, metric: &MetricView<'_>) {
+    fn observe_metric(
+        &mut self,
+        side: Side,
+        resource: &ResourceMetricsView<'_>,
+        origin: Origin,
+        metric: &MetricView<'_>,
+    ) {
         let data = metric.data();
         let kind = kind_of(&data);
-        let identity = self.names.metric(side, metric.name(), metric.unit(), kind);
+        let identity = self.names.look_up(side, metric.name(), metric.unit(), kind);
+        let of_name = self.streams.part(metric.name().as_bytes());
         // Names that became one are writers of their own.
-        let writer = writer ^ xxh3_64(metric.name().as_bytes()).rotate_left(3);
-        let place = Place { side, metric: &identity, kind, resource, writer };
+        let writer = origin.resource as u64 ^ origin.scope.rotate_left(1) ^ of_name.rotate_left(3);
+        let stream = self.stream(side, kind, origin, [of_name, self.streams.part(metric.unit().as_bytes())]);
+        let place = Place { side, metric: &identity, kind, resource, writer, stream };
         if identity.name == "target_info" {
             self.remember_target(side, &data);
         }
@@ -215,6 +222,22 @@ impl Metrics {
             MetricData::Summary { points } => points.for_each(|point| self.summary(&place, &point)),
             MetricData::Empty => {}
         }
+    }
+
+    /// The hash of what all points of a metric share.
+    fn stream(&self, side: Side, kind: MetricKind, origin: Origin, of_metric: [u64; 2]) -> u128 {
+        let mut bytes = [0; 42];
+        bytes[..16].copy_from_slice(&origin.resource.to_le_bytes());
+        bytes[16..24].copy_from_slice(&origin.scope.to_le_bytes());
+        bytes[24..32].copy_from_slice(&of_metric[0].to_le_bytes());
+        bytes[32..40].copy_from_slice(&of_metric[1].to_le_bytes());
+        bytes[40..].copy_from_slice(&[side as u8, kind as u8]);
+        self.streams.hash(&bytes)
+    }
+
+    /// The same for the same attributes in any order.
+    fn hash_of(&self, attributes: Repeated<'_, KeyValueView<'_>>) -> u128 {
+        attributes.messages().fold(0, |sum: u128, attribute| sum.wrapping_add(self.streams.hash(attribute)))
     }
 
     /// What `target_info` has as labels stands on no other series.
@@ -237,23 +260,13 @@ impl Metrics {
         let Some(value) = point.value() else { return };
         let value = value.as_double() * place.metric.scale;
         let (start_unix_ns, time_unix_ns) = (point.start_time_unix_nano(), point.time_unix_nano());
-        let Some((series, writer)) = self.series(place, point.attributes(), time_unix_ns) else { return };
-        series.deltas[place.side as usize] |= form == Form::Delta;
-        match &mut series.comparing {
-            Comparing::Counter(counter) => {
-                let count = Count { time_unix_ns, start_unix_ns, value };
-                if let Some(count) = series.members[place.side as usize].add(writer, form, count) {
-                    counter.observe(place.side, count);
-                }
-                if form == Form::Delta || series.members[place.side as usize].are_several() {
-                    counter.adds_up(place.side);
-                }
+        let Some((at, writer)) = self.series(place, point.attributes(), time_unix_ns) else { return };
+        self.seen[at].deltas[place.side as usize] |= form == Form::Delta;
+        match &mut self.comparing[at] {
+            Comparing::Counter(counted) => {
+                counted.observe(place.side, writer, form, Count { time_unix_ns, start_unix_ns, value });
             }
-            Comparing::Gauge(gauge) => {
-                gauge.observe(place.side, Level { time_unix_ns, value });
-                let known = series.writers[place.side as usize].get_or_insert(writer);
-                series.has_several_writers |= *known != writer;
-            }
+            Comparing::Gauge(levelled) => levelled.observe(place.side, writer, Level { time_unix_ns, value }),
             Comparing::Histogram(_) | Comparing::Summary(_) => {}
         }
     }
@@ -306,8 +319,8 @@ impl Metrics {
         attributes: Repeated<'_, KeyValueView<'_>>,
         distribution: Distribution,
     ) {
-        let Some((series, writer)) = self.series(place, attributes, distribution.time_unix_ns) else { return };
-        let Comparing::Histogram(histogram) = &mut series.comparing else { return };
+        let Some((at, writer)) = self.series(place, attributes, distribution.time_unix_ns) else { return };
+        let Comparing::Histogram(histogram) = &mut self.comparing[at] else { return };
         histogram.observe_writer(place.side, writer, form(temporality), distribution);
     }
 
@@ -316,66 +329,108 @@ impl Metrics {
             return;
         }
         let (start_unix_ns, time_unix_ns) = (point.start_time_unix_nano(), point.time_unix_nano());
-        let Some((series, writer)) = self.series(place, point.attributes(), time_unix_ns) else { return };
-        let count = Count { time_unix_ns, start_unix_ns, value: point.count() as f64 };
-        let count = series.members[place.side as usize].add(writer, Form::Cumulative, count);
-        let Comparing::Summary(summary) = &mut series.comparing else { return };
-        if let Some(count) = count {
-            summary.count.observe(place.side, count);
-        }
-        for value in point.quantile_values().take(16) {
-            let at = summary.quantiles.iter().position(|(quantile, _)| *quantile == value.quantile());
-            let at = at.unwrap_or_else(|| {
-                summary.quantiles.push((value.quantile(), Gauge::default()));
-                summary.quantiles.len() - 1
-            });
+        let Some((at, writer)) = self.series(place, point.attributes(), time_unix_ns) else { return };
+        let Comparing::Summary(summary) = &mut self.comparing[at] else { return };
+        summary.count(place.side, writer, Count { time_unix_ns, start_unix_ns, value: point.count() as f64 });
+        for value in point.quantile_values().take(QUANTILES_MAX) {
             let level = Level { time_unix_ns, value: value.value() * place.metric.scale };
-            summary.quantiles[at].1.observe(place.side, level);
+            summary.quantile(place.side, value.quantile(), level);
         }
     }
 
-    /// The series of a point and the writer of it; none where it is not compared.
+    /// The number of the series of a point and the writer of it; none where it is not compared.
     fn series(
         &mut self,
         place: &Place<'_>,
         attributes: Repeated<'_, KeyValueView<'_>>,
         time_unix_ns: u64,
-    ) -> Option<(&mut Series, u64)> {
-        let mut labels = Vec::new();
-        let own = attributes.map(|attribute| (attribute.key(), attribute.value().to_text()));
-        let of_resource = place.resource.resource().attributes();
-        let of_resource = of_resource.filter(|attribute| self.names.is_resource_label(attribute.key()));
-        let of_resource = of_resource.map(|attribute| (attribute.key(), attribute.value().to_text()));
-        for (key, value) in own.chain(of_resource) {
-            if let Some(name) = self.names.label(place.side, place.metric, key) {
-                labels.push((name, value.into_owned()));
+    ) -> Option<(usize, u64)> {
+        let of_point = self.hash_of(attributes);
+        let stream = place.stream.wrapping_add(of_point);
+        let leads = self.streams.get(stream).unwrap_or_else(|| {
+            let leads = self.meet(place, attributes);
+            self.streams.put(stream, leads);
+            leads
+        });
+        let number = match leads {
+            Leads::To(number) => number,
+            Leads::NotSampled => return None,
+            Leads::LeftOut => {
+                self.left_out_points += 1;
+                return None;
             }
-        }
-        labels.sort_unstable();
-        let identity = Identity { metric: place.metric.name.clone(), labels };
-        if self.settings.share_permille < 1000 && identity.hash() % 1000 >= u64::from(self.settings.share_permille) {
-            return None;
-        }
-        if self.series.len() >= self.settings.series_max && !self.series.contains_key(&identity) {
-            self.left_out_points += 1;
-            return None;
-        }
-        self.newest_unix_ns[place.side as usize] = self.newest_unix_ns[place.side as usize].max(time_unix_ns);
-        let writer = place.writer ^ hash_of(attributes).rotate_left(2);
-        let series = self.series.entry(identity).or_insert_with(|| Series::new(place.kind));
-        series.mixed_kinds |= !series.comparing.suits(place.kind);
-        let first = &mut self.first_unix_ns[place.side as usize];
+        };
+        let (at, side) = (number as usize, place.side as usize);
+        self.newest_unix_ns[side] = self.newest_unix_ns[side].max(time_unix_ns);
+        let first = &mut self.first_unix_ns[side];
         if *first == 0 || time_unix_ns < *first {
             *first = time_unix_ns;
         }
-        if series.presence[place.side as usize].is_new()
-            && time_unix_ns > *first + BIRTH_KNOWN_NS
-            && let Comparing::Counter(counter) = &mut series.comparing
-        {
-            counter.is_born_late(place.side);
+        let seen = &mut self.seen[at];
+        seen.mixed_kinds |= !self.comparing[at].suits(place.kind);
+        if seen.presence[side].is_new() {
+            self.identities.is_seen(number, place.side);
+            if time_unix_ns > *first + BIRTH_KNOWN_NS
+                && let Comparing::Counter(counted) = &mut self.comparing[at]
+            {
+                counted.is_born_late(place.side);
+            }
         }
-        series.presence[place.side as usize].see(time_unix_ns);
-        Some((series, writer))
+        seen.presence[side].see(time_unix_ns);
+        if !seen.is_pending {
+            seen.is_pending = true;
+            self.pending.push(number);
+        }
+        Some((at, place.writer ^ (of_point as u64).rotate_left(2)))
+    }
+
+    /// Finds out where a stream leads to that was not met before, or not for long.
+    fn meet(&mut self, place: &Place<'_>, attributes: Repeated<'_, KeyValueView<'_>>) -> Leads {
+        let mut hash = IdentityHash::of_metric(&place.metric.name);
+        self.labels(place, attributes, |name, value| hash.label(name, &value));
+        let hash = hash.value();
+        if hash % 1000 >= u64::from(self.settings.share_permille) {
+            return Leads::NotSampled;
+        }
+        let mut labels = Labels::new();
+        self.labels(place, attributes, |name, value| labels.push((Arc::clone(name), value)));
+        labels.sort_unstable();
+        if let Some(known) = self.identities.find(hash, &place.metric.name, &labels) {
+            return Leads::To(known);
+        }
+        let series_max = self.settings.series_max;
+        if self.identities.len() >= series_max {
+            return Leads::LeftOut;
+        }
+        let Some(number) = self.identities.insert(hash, &place.metric.name, &labels, series_max) else {
+            return Leads::LeftOut;
+        };
+        identities::reserve(&mut self.comparing);
+        identities::reserve(&mut self.seen);
+        identities::reserve(&mut self.judged);
+        self.comparing.push(Comparing::new(place.kind));
+        self.seen.push(Seen::default());
+        self.judged.push(None);
+        Leads::To(number)
+    }
+
+    /// The labels of a point, in no order.
+    fn labels<'a>(
+        &mut self,
+        place: &Place<'a>,
+        attributes: Repeated<'a, KeyValueView<'a>>,
+        mut each: impl FnMut(&Arc<str>, Cow<'a, str>),
+    ) {
+        let of_resource = place.resource.resource().attributes();
+        let own = attributes.map(|attribute| (attribute, true));
+        for (attribute, is_own) in own.chain(of_resource.map(|attribute| (attribute, false))) {
+            let key = attribute.key();
+            if (is_own || self.names.is_resource_label(key))
+                && let Some(name) = self.names.look_up_label(place.side, place.metric, key)
+            {
+                each(&name, attribute.value().to_text());
+            }
+        }
     }
 
     /// The newest time up to which nothing more is expected of either side.
@@ -386,31 +441,46 @@ impl Metrics {
 
     /// Seals everything up to the watermark and gives every verdict.
     pub fn close(&mut self, watermark_unix_ns: u64) -> MetricsReport {
-        let settings = &self.settings;
-        let mut by_metric: BTreeMap<&str, Vec<Judged<'_>>> = BTreeMap::new();
-        for (identity, series) in &mut self.series {
-            series.seal(watermark_unix_ns, settings);
-            let verdict = series.verdict(identity, settings);
-            let judged = (identity, verdict, series.presence.clone(), series.deltas);
-            by_metric.entry(&identity.metric).or_default().push(judged);
-        }
-        let sight = Sight { names: &self.names, targets: &self.targets, watermark_unix_ns };
-        let metric = |(name, series)| metric_verdict(name, series, &sight);
+        self.judge(watermark_unix_ns);
+        self.identities.sort();
+        let sight = Sight {
+            names: &self.names,
+            targets: &self.targets,
+            identities: &self.identities,
+            seen: &self.seen,
+            judged: &self.judged,
+            watermark_unix_ns,
+        };
         MetricsReport {
-            metrics: by_metric.into_iter().map(metric).collect(),
+            metrics: self.identities.metrics().map(|metric| metric_verdict(metric, &sight)).collect(),
             collisions: self.names.collisions(),
             left_out_points: self.left_out_points,
         }
+    }
+
+    /// Seals and judges what has points that were not judged yet. Of the rest, nothing can have changed.
+    fn judge(&mut self, watermark_unix_ns: u64) {
+        let mut pending = std::mem::take(&mut self.pending);
+        pending.retain(|number| {
+            let at = *number as usize;
+            let (comparing, seen) = (&mut self.comparing[at], &mut self.seen[at]);
+            comparing.seal(watermark_unix_ns, &self.settings);
+            let verdict = comparing.verdict(self.identities.get(*number), seen, &self.settings);
+            self.judged[at] = Some(Judged::from(verdict));
+            // What is newer than the watermark waits to be sealed.
+            seen.is_pending = seen.presence.iter().any(|presence| presence.last_unix_ns() > watermark_unix_ns);
+            seen.is_pending
+        });
+        self.pending = pending;
     }
 }
 
 impl Identity {
     /// The same on both sides and in every process.
     pub fn hash(&self) -> u64 {
-        let labels = self.labels.iter().fold(0u64, |sum, (name, value)| {
-            sum.wrapping_add(xxh3_64(name.as_bytes()) ^ xxh3_64(value.as_bytes()).rotate_left(17))
-        });
-        xxh3_64(self.metric.as_bytes()) ^ labels
+        let mut hash = IdentityHash::of_metric(&self.metric);
+        self.labels.iter().for_each(|(name, value)| hash.label(name, value));
+        hash.value()
     }
 }
 
@@ -422,139 +492,6 @@ impl std::fmt::Display for Identity {
             write!(f, "{{{}}}", labels.join(", "))?;
         }
         Ok(())
-    }
-}
-
-impl Comparing {
-    fn suits(&self, kind: MetricKind) -> bool {
-        use MetricKind::{ExponentialHistogram, Gauge, Histogram, MonotonicSum, NonMonotonicSum, Summary, Unknown};
-        match self {
-            Comparing::Counter(_) => matches!(kind, MonotonicSum),
-            Comparing::Gauge(_) => matches!(kind, Gauge | NonMonotonicSum | Unknown),
-            Comparing::Histogram(_) => matches!(kind, Histogram | ExponentialHistogram),
-            Comparing::Summary(_) => matches!(kind, Summary),
-        }
-    }
-}
-
-impl Series {
-    fn new(kind: MetricKind) -> Series {
-        let comparing = match kind {
-            MetricKind::MonotonicSum => Comparing::Counter(Box::default()),
-            MetricKind::Histogram | MetricKind::ExponentialHistogram => Comparing::Histogram(Box::default()),
-            MetricKind::Summary => Comparing::Summary(Box::default()),
-            MetricKind::Gauge | MetricKind::NonMonotonicSum | MetricKind::Unknown => Comparing::Gauge(Box::default()),
-        };
-        Series {
-            comparing,
-            members: Default::default(),
-            presence: Default::default(),
-            mixed_kinds: false,
-            deltas: [false; 2],
-            writers: [None; 2],
-            has_several_writers: false,
-        }
-    }
-
-    /// Where several writers add up, a side trails itself by up to an interval of theirs.
-    fn demand(&self, settings: &MetricSettings) -> Demand {
-        let trails = self.members.iter().any(Members::are_several);
-        let skew_ns = settings.demand.skew_ns + if trails { settings.interval_ns } else { 0 };
-        Demand { skew_ns, ..settings.demand }
-    }
-
-    fn seal(&mut self, watermark_unix_ns: u64, settings: &MetricSettings) {
-        let demand = self.demand(settings);
-        match &mut self.comparing {
-            Comparing::Counter(counter) => counter.seal(watermark_unix_ns, &demand),
-            Comparing::Gauge(gauge) => gauge.seal(watermark_unix_ns, &demand),
-            Comparing::Histogram(histogram) => histogram.seal(watermark_unix_ns, &demand),
-            Comparing::Summary(summary) => {
-                summary.count.seal(watermark_unix_ns, &demand);
-                summary.quantiles.iter_mut().for_each(|(_, gauge)| gauge.seal(watermark_unix_ns, &demand));
-            }
-        }
-    }
-
-    fn verdict(&self, identity: &Identity, settings: &MetricSettings) -> Verdict {
-        if self.mixed_kinds {
-            return Verdict::NotComparable { reason: Reason::DifferentKinds };
-        }
-        for side in [Side::Legacy, Side::New] {
-            if self.members[side as usize].share_an_identity() {
-                let evidence = "start times go back and forth: several writers have the same attributes".to_owned();
-                let cause = Cause::DuplicateWriters { side };
-                return Verdict::Different(Finding { cause, evidence, since_unix_ns: None });
-            }
-        }
-        if let Some(stopped) = self.stopped(settings) {
-            return stopped;
-        }
-        let demand = self.demand(settings);
-        match &self.comparing {
-            Comparing::Counter(counter) => self.named(counter.verdict(&demand)),
-            Comparing::Gauge(_) if self.has_several_writers && is_percentile(identity) => {
-                Verdict::NotComparable { reason: Reason::PercentileOfPercentiles }
-            }
-            Comparing::Gauge(gauge) => gauge.verdict(&demand),
-            Comparing::Histogram(histogram) => histogram.verdict(&demand),
-            Comparing::Summary(_) if self.members.iter().any(Members::are_several) => {
-                Verdict::NotComparable { reason: Reason::PercentileOfPercentiles }
-            }
-            Comparing::Summary(summary) => {
-                let quantiles = summary.quantiles.iter().map(|(_, gauge)| gauge.verdict(&demand));
-                worst(std::iter::once(summary.count.verdict(&demand)).chain(quantiles))
-            }
-        }
-    }
-}
-
-/// Whether a gauge holds a percentile that someone else made.
-fn is_percentile(identity: &Identity) -> bool {
-    let has_quantile = identity.labels.iter().any(|(name, _)| name == "quantile" || name == "percentile");
-    let ends = |part: &str| {
-        let digits = part.strip_prefix('p').or_else(|| part.strip_suffix("percentile")).or(part.strip_prefix("pct"));
-        digits.is_some_and(|digits| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()))
-    };
-    has_quantile || identity.metric.split('_').any(|part| ends(part) || part == "median")
-}
-
-impl Series {
-    /// One side had the series for a while, and has it no more while the other goes on.
-    fn stopped(&self, settings: &MetricSettings) -> Option<Verdict> {
-        [Side::Legacy, Side::New].into_iter().find_map(|side| {
-            let (own, other) = (&self.presence[side as usize], &self.presence[side.other() as usize]);
-            // Deltas are silent where nothing happens: the other side has to have counted meanwhile.
-            let is_silent = self.deltas[side as usize] && !self.has_risen_since(side, own.last_unix_ns());
-            let is_over = own.is_lasting() && own.last_unix_ns() + settings.stopped_ns < other.last_unix_ns();
-            (is_over && !is_silent).then(|| {
-                let seconds = (other.last_unix_ns() - own.last_unix_ns()) / 1_000_000_000;
-                let evidence = format!("the {} side went on for {seconds} s", side.other());
-                let since_unix_ns = Some(own.last_unix_ns());
-                Verdict::Different(Finding { cause: Cause::Stopped { side }, evidence, since_unix_ns })
-            })
-        })
-    }
-
-    /// Whether the side that goes on has counted since a moment, as far as that is known.
-    fn has_risen_since(&self, silent: Side, time_unix_ns: u64) -> bool {
-        let Comparing::Counter(counter) = &self.comparing else { return true };
-        counter.rise_since(silent.other(), time_unix_ns) >= STOPPED_EVENTS_MIN
-    }
-
-    /// A loss on a side that sends deltas is one of deltas.
-    fn named(&self, verdict: Verdict) -> Verdict {
-        match verdict {
-            Verdict::Different(Finding {
-                cause: Cause::Loss { side, ratio_low, ratio_high },
-                evidence,
-                since_unix_ns,
-            }) if self.deltas[side as usize] => {
-                let cause = Cause::DeltasLost { side, ratio_low, ratio_high };
-                Verdict::Different(Finding { cause, evidence, since_unix_ns })
-            }
-            verdict => verdict,
-        }
     }
 }
 
@@ -575,11 +512,6 @@ const fn form(temporality: Temporality) -> Form {
         Temporality::Cumulative => Form::Cumulative,
         Temporality::Delta | Temporality::Unspecified => Form::Delta,
     }
-}
-
-/// The same for the same attributes in any order.
-fn hash_of(attributes: Repeated<'_, KeyValueView<'_>>) -> u64 {
-    attributes.messages().fold(0, |sum: u64, attribute| sum.wrapping_add(xxh3_64(attribute)))
 }
 
 #[cfg(test)]

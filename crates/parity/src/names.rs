@@ -6,10 +6,15 @@
 //! kept, and names of one side that become the same are reported.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::BuildHasher;
+use std::sync::Arc;
 
+use hashbrown::HashTable;
 use prom::names::{Escaping, LabelNamer, MetricKind, MetricNamer, Suffixes, Underscores};
 
 use crate::verdict::Side;
+
+type Hasher = foldhash::fast::RandomState;
 
 /// One line of `migration.names`.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,6 +43,37 @@ pub struct NameSettings {
 /// So many names are remembered on each side; what comes beyond is compared and not reported on.
 const NAMES_MAX: usize = 20_000;
 
+/// So many keys of attributes are remembered with the labels that they become; others are translated again each time.
+const LABELS_MAX: usize = 20_000;
+
+/// Words that the translation to Prometheus puts behind a name: units, and what kind it is.
+const SUFFIXES: [&str; 24] = [
+    "total",
+    "ratio",
+    "percent",
+    "days",
+    "hours",
+    "minutes",
+    "seconds",
+    "milliseconds",
+    "microseconds",
+    "nanoseconds",
+    "bytes",
+    "kibibytes",
+    "mebibytes",
+    "gibibytes",
+    "kilobytes",
+    "megabytes",
+    "gigabytes",
+    "bits",
+    "meters",
+    "volts",
+    "amperes",
+    "joules",
+    "watts",
+    "celsius",
+];
+
 /// Labels that say where something was measured rather than what: they differ between pipelines by their nature.
 const PLACE_LABELS: [&str; 4] = ["job", "instance", "otel_scope_name", "otel_scope_version"];
 
@@ -56,37 +92,66 @@ pub struct MetricIdentity {
 pub struct Names {
     settings: NameSettings,
     by_legacy: HashMap<String, usize>,
-    known: HashMap<(Side, String, String, &'static str), MetricIdentity>,
+    by_new: HashMap<String, usize>,
+    hasher: Hasher,
+    known: HashTable<Known>,
+    labels: HashTable<Label>,
     observed: [BTreeMap<String, BTreeSet<String>>; 2],
+}
+
+/// A metric as a side shows it, and what it is.
+#[derive(Clone, Debug)]
+struct Known {
+    side: Side,
+    kind: MetricKind,
+    name: Box<str>,
+    unit: Box<str>,
+    identity: Arc<MetricIdentity>,
+}
+
+/// A key of an attribute, and the label that it becomes; none if it is left out.
+#[derive(Clone, Debug)]
+struct Label {
+    /// The rule that renames labels, if one does.
+    rule: Option<usize>,
+    key: Box<str>,
+    name: Option<Arc<str>>,
 }
 
 impl Names {
     /// By rules.
     pub fn new(settings: NameSettings) -> Names {
         let by_legacy = settings.rules.iter().enumerate().map(|(at, rule)| (rule.legacy.clone(), at)).collect();
-        Names { settings, by_legacy, ..Names::default() }
+        // Of rules with one new name, the first one counts.
+        let by_new = settings.rules.iter().enumerate().rev().map(|(at, rule)| (rule.new.clone(), at)).collect();
+        Names { settings, by_legacy, by_new, ..Names::default() }
     }
 
     /// The identity of a metric.
     pub fn metric(&mut self, side: Side, name: &str, unit: &str, kind: MetricKind) -> MetricIdentity {
-        let key = (side, name.to_owned(), unit.to_owned(), kind_name(kind));
-        if let Some(known) = self.known.get(&key) {
-            return known.clone();
+        (*self.look_up(side, name, unit, kind)).clone()
+    }
+
+    /// The identity of a metric. What is known costs no allocation.
+    pub(crate) fn look_up(&mut self, side: Side, name: &str, unit: &str, kind: MetricKind) -> Arc<MetricIdentity> {
+        let hash_of = |side: Side, name: &str, unit: &str| self.hasher.hash_one((side, name, unit));
+        let hash = hash_of(side, name, unit);
+        let is_it =
+            |known: &Known| known.side == side && known.kind == kind && *known.name == *name && *known.unit == *unit;
+        if let Some(known) = self.known.find(hash, is_it) {
+            return Arc::clone(&known.identity);
         }
-        let identity = self.make(side, name, unit, kind);
+        let identity = Arc::new(self.make(side, name, unit, kind));
         if self.known.len() < NAMES_MAX {
             self.observed[side as usize].entry(identity.name.clone()).or_default().insert(name.to_owned());
-            self.known.insert(key, identity.clone());
+            let known = Known { side, kind, name: name.into(), unit: unit.into(), identity: Arc::clone(&identity) };
+            self.known.insert_unique(hash, known, |known| hash_of(known.side, &known.name, &known.unit));
         }
         identity
     }
 
     fn make(&self, side: Side, name: &str, unit: &str, kind: MetricKind) -> MetricIdentity {
-        let rule = match side {
-            Side::Legacy => self.by_legacy.get(name).copied(),
-            Side::New => self.settings.rules.iter().position(|rule| rule.new == name),
-        };
-        match (side, rule.map(|at| (at, &self.settings.rules[at]))) {
+        match (side, self.rule_of(side, name).map(|at| (at, &self.settings.rules[at]))) {
             // The rule's new name stands for both, as it is: its unit is not known on the legacy side.
             (Side::Legacy, Some((at, rule))) => {
                 MetricIdentity { name: rule.new.clone(), scale: rule.scale, rule: Some(at) }
@@ -96,10 +161,44 @@ impl Names {
         }
     }
 
+    /// The rule of a name: as it is written, or as Prometheus has it, which replaces characters and adds suffixes.
+    fn rule_of(&self, side: Side, name: &str) -> Option<usize> {
+        let (by_name, written): (_, fn(&Rule) -> &str) = match side {
+            Side::Legacy => (&self.by_legacy, |rule| &rule.legacy),
+            Side::New => (&self.by_new, |rule| &rule.new),
+        };
+        let translated = |rule: &Rule| {
+            let rest = name.strip_prefix(label_name(written(rule)).as_str());
+            // Before the first underscore of the rest there is nothing: the name ends there.
+            let mut words = rest.unwrap_or("-").split('_');
+            words.next() == Some("") && words.all(|word| SUFFIXES.contains(&word))
+        };
+        by_name.get(name).copied().or_else(|| self.settings.rules.iter().position(translated))
+    }
+
     /// The common name of a label, or none if it is left out.
     pub fn label(&self, side: Side, metric: &MetricIdentity, key: &str) -> Option<String> {
-        let rule = metric.rule.map(|at| &self.settings.rules[at]);
-        let renamed = rule.filter(|_| side == Side::Legacy).and_then(|rule| rule.labels.get(key));
+        self.make_label(metric.rule.filter(|_| side == Side::Legacy), key)
+    }
+
+    /// The common name of a label, or none if it is left out. What is known costs no allocation.
+    pub(crate) fn look_up_label(&mut self, side: Side, metric: &MetricIdentity, key: &str) -> Option<Arc<str>> {
+        let rule = metric.rule.filter(|_| side == Side::Legacy);
+        let hash = self.hasher.hash_one((rule, key));
+        if let Some(known) = self.labels.find(hash, |known| known.rule == rule && *known.key == *key) {
+            return known.name.clone();
+        }
+        let name: Option<Arc<str>> = self.make_label(rule, key).map(Arc::from);
+        if self.labels.len() < LABELS_MAX {
+            let label = Label { rule, key: key.into(), name: name.clone() };
+            let hasher = &self.hasher;
+            self.labels.insert_unique(hash, label, |label| hasher.hash_one((label.rule, &*label.key)));
+        }
+        name
+    }
+
+    fn make_label(&self, rule: Option<usize>, key: &str) -> Option<String> {
+        let renamed = rule.and_then(|at| self.settings.rules[at].labels.get(key));
         let name = label_name(renamed.map_or(key, String::as_str));
         let is_left_out = PLACE_LABELS.contains(&name.as_str())
             || self.settings.ignored_labels.contains(&name)
@@ -154,18 +253,6 @@ pub(crate) fn label_name(key: &str) -> String {
     namer.name(key).map_or_else(|_| key.to_owned(), std::borrow::Cow::into_owned)
 }
 
-const fn kind_name(kind: MetricKind) -> &'static str {
-    match kind {
-        MetricKind::Gauge => "gauge",
-        MetricKind::MonotonicSum => "counter",
-        MetricKind::NonMonotonicSum => "updown",
-        MetricKind::Histogram => "histogram",
-        MetricKind::ExponentialHistogram => "exponential",
-        MetricKind::Summary => "summary",
-        MetricKind::Unknown => "unknown",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -199,6 +286,17 @@ mod tests {
         let new = "http.server.request.duration";
         check(Side::Legacy, "request_duration_ms", "ms", MetricKind::Histogram, new, 0.001);
         check(Side::New, new, "s", MetricKind::Histogram, new, 1.0);
+    }
+
+    #[test]
+    fn a_rule_holds_for_the_name_that_prometheus_makes_of_it() {
+        let new = "http.server.request.duration";
+        check(Side::New, "http_server_request_duration_seconds", "", MetricKind::Histogram, new, 1.0);
+        check(Side::New, "http_server_request_duration", "", MetricKind::Histogram, new, 1.0);
+        check(Side::Legacy, "request_duration_ms_total", "", MetricKind::MonotonicSum, new, 0.001);
+        let other = "http_server_request_duration_limit_seconds";
+        check(Side::New, other, "", MetricKind::Gauge, other, 1.0);
+        check(Side::New, "http_server_request_durations", "", MetricKind::Gauge, "http_server_request_durations", 1.0);
     }
 
     #[test]

@@ -2,29 +2,32 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::metrics::Identity;
+use crate::halves::Halves;
+use crate::metrics::{Identity, Known};
 use crate::verdict::{Cause, Finding, Side};
 
-/// When a side was seen to have a series.
-#[derive(Clone, Debug, Default, PartialEq)]
+/// When a side was seen to have a series, in words of 32 bits: there are many.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Presence {
-    first_unix_ns: u64,
-    last_unix_ns: u64,
-    seen: u64,
+    first_unix_ns: Halves,
+    last_unix_ns: Halves,
+    /// No more than matters.
+    seen: u8,
 }
 
 /// A series that was there so often is no passing one.
-const LASTING_MIN: u64 = 5;
+const LASTING_MIN: u8 = 5;
 
 impl Presence {
     pub(crate) fn see(&mut self, time_unix_ns: u64) {
         if self.seen == 0 {
-            self.first_unix_ns = time_unix_ns;
+            self.first_unix_ns = Halves::of(time_unix_ns);
         }
-        if time_unix_ns != self.last_unix_ns {
-            self.seen += 1;
+        let last_unix_ns = self.last_unix_ns();
+        if time_unix_ns != last_unix_ns {
+            self.seen = (self.seen + 1).min(LASTING_MIN);
         }
-        self.last_unix_ns = self.last_unix_ns.max(time_unix_ns);
+        self.last_unix_ns = Halves::of(last_unix_ns.max(time_unix_ns));
     }
 
     /// Never seen.
@@ -33,7 +36,7 @@ impl Presence {
     }
 
     pub(crate) fn last_unix_ns(&self) -> u64 {
-        self.last_unix_ns
+        self.last_unix_ns.whole()
     }
 
     /// Seen more than now and then.
@@ -43,10 +46,7 @@ impl Presence {
 
     /// Seen in at least two intervals that are sealed: not only passing by.
     fn is_settled(&self, watermark_unix_ns: u64) -> bool {
-        self.seen >= 2
-            && self.first_unix_ns < watermark_unix_ns
-            && self.last_unix_ns <= watermark_unix_ns.max(self.last_unix_ns)
-            && self.first_unix_ns != self.last_unix_ns
+        self.seen >= 2 && self.first_unix_ns.whole() < watermark_unix_ns && self.first_unix_ns != self.last_unix_ns
     }
 }
 
@@ -63,25 +63,22 @@ pub struct SetFinding {
 
 const EXAMPLES_MAX: usize = 5;
 
-/// Compares the series of one metric.
+/// Compares the series of one metric, of which those of each side have these labels.
 pub(crate) fn compare_sets<'a>(
-    series: impl Iterator<Item = (&'a Identity, &'a [Presence; 2])>,
+    series: impl Iterator<Item = (Known<'a>, &'a [Presence; 2])>,
+    keys: &[BTreeSet<&str>; 2],
     watermark_unix_ns: u64,
 ) -> Vec<SetFinding> {
-    let (mut only, mut keys): ([Vec<&Identity>; 2], [BTreeSet<&str>; 2]) = Default::default();
+    let mut only: [Vec<Known<'a>>; 2] = Default::default();
     for (identity, presence) in series {
-        let seen = [Side::Legacy, Side::New].map(|side| presence[side as usize].seen > 0);
         for side in [Side::Legacy, Side::New] {
-            if seen[side as usize] {
-                keys[side as usize].extend(identity.labels.iter().map(|(name, _)| name.as_str()));
-            }
-            let alone = seen[side as usize] && !seen[side.other() as usize];
-            if alone && presence[side as usize].is_settled(watermark_unix_ns) {
+            let (own, other) = (&presence[side as usize], &presence[side.other() as usize]);
+            if !own.is_new() && other.is_new() && own.is_settled(watermark_unix_ns) {
                 only[side as usize].push(identity);
             }
         }
     }
-    let of_keys = missing_keys(&only, &keys);
+    let of_keys = missing_keys(&only, keys);
     if !of_keys.is_empty() {
         return of_keys;
     }
@@ -98,7 +95,7 @@ pub(crate) fn compare_sets<'a>(
 }
 
 /// Where the series of the two sides meet in nothing, since one side has a label more.
-fn missing_keys(only: &[Vec<&Identity>; 2], keys: &[BTreeSet<&str>; 2]) -> Vec<SetFinding> {
+fn missing_keys(only: &[Vec<Known<'_>>; 2], keys: &[BTreeSet<&str>; 2]) -> Vec<SetFinding> {
     let mut found = Vec::new();
     if only.iter().any(Vec::is_empty) {
         return found;
@@ -107,9 +104,9 @@ fn missing_keys(only: &[Vec<&Identity>; 2], keys: &[BTreeSet<&str>; 2]) -> Vec<S
         let (has, lacks) = (&keys[side.other() as usize], &keys[side as usize]);
         for key in has.difference(lacks) {
             let series = &only[side.other() as usize];
-            let with_key: Vec<&Identity> =
-                series.iter().filter(|identity| value(identity, key).is_some()).copied().collect();
-            let values: BTreeSet<&str> = with_key.iter().filter_map(|identity| value(identity, key)).collect();
+            let with_key: Vec<Known<'_>> =
+                series.iter().filter(|identity| identity.value(key).is_some()).copied().collect();
+            let values: BTreeSet<&str> = with_key.iter().filter_map(|identity| identity.value(key)).collect();
             let evidence = format!("{} values on the {} side, none on the {side} one", values.len(), side.other());
             found.push(set_finding(Cause::AttributeMissing { side, key: (*key).to_owned() }, evidence, &with_key));
         }
@@ -118,24 +115,24 @@ fn missing_keys(only: &[Vec<&Identity>; 2], keys: &[BTreeSet<&str>; 2]) -> Vec<S
 }
 
 /// Where the series of the two sides differ in the values of one label alone.
-fn rewritten_value(only: &[Vec<&Identity>; 2]) -> Vec<SetFinding> {
-    let mut by_key: BTreeMap<&str, (u64, String, Vec<&Identity>)> = BTreeMap::new();
+fn rewritten_value(only: &[Vec<Known<'_>>; 2]) -> Vec<SetFinding> {
+    let mut by_key: BTreeMap<&str, (u64, String, Vec<Known<'_>>)> = BTreeMap::new();
     // Sets are compared pair by pair, so that large ones are looked at in part.
     const COMPARED_MAX: usize = 200;
     for legacy in only[0].iter().take(COMPARED_MAX) {
         let close = only[1].iter().take(COMPARED_MAX).find_map(|new| {
-            let mut differing = legacy.labels.iter().filter(|(name, known)| value(new, name) != Some(known));
-            let (name, known) = differing.next().filter(|_| legacy.labels.len() == new.labels.len())?;
-            let other = value(new, name)?;
-            differing.next().is_none().then_some((name.as_str(), known.as_str(), other))
+            let mut differing = legacy.pairs().filter(|(name, known)| new.value(name) != Some(known));
+            let (name, known) = differing.next().filter(|_| legacy.len() == new.len())?;
+            let other = new.value(name)?;
+            differing.next().is_none().then_some((name, known, other))
         });
         if let Some((name, known, other)) = close.filter(|(_, known, other)| are_spellings(known, other)) {
             let entry = by_key.entry(name).or_insert_with(|| (0, format!("{known:?} became {other:?}"), Vec::new()));
             entry.0 += 1;
-            entry.2.push(legacy);
+            entry.2.push(*legacy);
         }
     }
-    let finding = |(key, (_, evidence, series)): (&str, (u64, String, Vec<&Identity>))| {
+    let finding = |(key, (_, evidence, series)): (&str, (u64, String, Vec<Known<'_>>))| {
         set_finding(Cause::ValueRewritten { key: key.to_owned() }, evidence, &series)
     };
     by_key.into_iter().map(finding).collect()
@@ -155,39 +152,46 @@ fn are_spellings(one: &str, other: &str) -> bool {
         || (one.is_ascii() && other.is_ascii() && (class(one, other) || class(other, one)))
 }
 
-fn value<'a>(identity: &'a Identity, key: &str) -> Option<&'a str> {
-    identity.labels.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str())
-}
-
-fn set_finding(cause: Cause, evidence: String, series: &[&Identity]) -> SetFinding {
+fn set_finding(cause: Cause, evidence: String, series: &[Known<'_>]) -> SetFinding {
     SetFinding {
         finding: Finding { cause, evidence, since_unix_ns: None },
         series: series.len() as u64,
-        examples: series.iter().take(EXAMPLES_MAX).map(|identity| (*identity).clone()).collect(),
+        examples: series.iter().take(EXAMPLES_MAX).map(Known::identity).collect(),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics::{Identities, IdentityHash, Labels};
 
-    fn check(legacy: &[&str], new: &[&str], expected: &[Cause]) {
-        let identity = |text: &str| {
-            let pairs = text.split(',').filter(|pair| !pair.is_empty()).map(|pair| pair.split_once('=').unwrap());
-            let mut labels: Vec<_> = pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-            labels.sort();
-            Identity { metric: "m".into(), labels }
-        };
-        let mut series: BTreeMap<Identity, [Presence; 2]> = BTreeMap::new();
-        for (side, texts) in [(Side::Legacy, legacy), (Side::New, new)] {
+    /// The series of each side as they are seen, each so often.
+    fn compare(sides: [&[&str]; 2], times: u64) -> Vec<SetFinding> {
+        let mut identities = Identities::default();
+        let mut seen: Vec<[Presence; 2]> = Vec::new();
+        for (side, texts) in [Side::Legacy, Side::New].into_iter().zip(sides) {
             for text in texts {
-                let presence = &mut series.entry(identity(text)).or_default()[side as usize];
-                presence.see(10);
-                presence.see(20);
+                let pairs = text.split(',').filter(|pair| !pair.is_empty()).map(|pair| pair.split_once('=').unwrap());
+                let mut labels: Labels<'_> = pairs.map(|(name, value)| (name.into(), value.into())).collect();
+                labels.sort();
+                let mut hash = IdentityHash::of_metric("m");
+                labels.iter().for_each(|(name, value)| hash.label(name, value));
+                let known = identities.find(hash.value(), "m", &labels);
+                let at = known.or_else(|| identities.insert(hash.value(), "m", &labels, 100)).unwrap();
+                identities.is_seen(at, side);
+                seen.resize(identities.len(), Default::default());
+                (1..=times).for_each(|time| seen[at as usize][side as usize].see(time * 10));
             }
         }
-        let found: Vec<Cause> =
-            compare_sets(series.iter(), 100).into_iter().map(|finding| finding.finding.cause).collect();
+        let metric = identities.metrics().next().unwrap();
+        let keys = [Side::Legacy, Side::New].map(|side| identities.keys(metric, side));
+        let series = metric.series().iter().map(|at| (identities.get(*at), &seen[*at as usize]));
+        compare_sets(series, &keys, 100)
+    }
+
+    fn check(legacy: &[&str], new: &[&str], expected: &[Cause]) {
+        let found = compare([legacy, new], 2);
+        let found: Vec<Cause> = found.into_iter().map(|finding| finding.finding.cause).collect();
         assert_eq!(found, expected, "{legacy:?} {new:?}");
     }
 
@@ -219,9 +223,6 @@ mod tests {
 
     #[test]
     fn what_only_passed_by_is_not_missing() {
-        let identity = Identity { metric: "m".into(), labels: vec![] };
-        let mut presence: [Presence; 2] = Default::default();
-        presence[0].see(10);
-        assert!(compare_sets([(&identity, &presence)].into_iter(), 100).is_empty());
+        assert_eq!(compare([&["a=1"], &[]], 1), []);
     }
 }

@@ -89,6 +89,17 @@ impl Verdict {
         }
     }
 
+    /// The margin that is proven now, whether or not it is the one that was asked for.
+    pub const fn margin_ratio(&self) -> Option<f64> {
+        match self {
+            Verdict::Equivalent { margin_ratio, .. }
+            | Verdict::Inconclusive {
+                needs: Needs::Events { margin_ratio, .. } | Needs::Steadiness { margin_ratio },
+            } => Some(*margin_ratio),
+            _ => None,
+        }
+    }
+
     pub(crate) fn different(cause: Cause, evidence: impl Into<String>) -> Verdict {
         Verdict::Different(Finding { cause, evidence: evidence.into(), since_unix_ns: None })
     }
@@ -157,6 +168,13 @@ pub enum Needs {
         /// How many more would do at least.
         more: u32,
     },
+    /// Items that wait for a backend.
+    Delivery {
+        /// The exporter that has to deliver them.
+        exporter: String,
+        /// How many.
+        items: u64,
+    },
     /// It moves so much that the margin is not proven.
     Steadiness {
         /// What is proven so far.
@@ -177,6 +195,7 @@ impl fmt::Display for Needs {
                 write!(f, "to count about {} more; the {} so far prove nothing", Amount(*more), Amount(*seen))
             }
             Needs::Windows { seen, more } => write!(f, "{more} more windows beside the {seen} there are"),
+            Needs::Delivery { exporter, items } => write!(f, "{items} items that `{exporter}` still has to deliver"),
             Needs::Steadiness { margin_ratio } if !margin_ratio.is_finite() => f.write_str("more time"),
             Needs::Steadiness { margin_ratio } => {
                 write!(f, "more time; so far it proves {}", Percent(*margin_ratio))
@@ -221,6 +240,17 @@ pub enum Cause {
         /// The share that is missing, between these.
         ratio_low: f64,
         /// The upper end.
+        ratio_high: f64,
+    },
+    /// A backend did not get all that was accepted for it.
+    NotDelivered {
+        /// Whose backend.
+        side: Side,
+        /// The exporter that was to deliver it.
+        exporter: String,
+        /// The share that was refused or given up.
+        ratio_low: f64,
+        /// With what still waits.
         ratio_high: f64,
     },
     /// Deltas did not arrive on one side.
@@ -270,6 +300,13 @@ pub enum Cause {
     Stopped {
         /// Which.
         side: Side,
+    },
+    /// One side has nothing for a while, in which the other goes on, and is there again.
+    Gap {
+        /// Which.
+        side: Side,
+        /// For how long.
+        seconds: u64,
     },
     /// The levels differ.
     Level {
@@ -360,9 +397,13 @@ impl fmt::Display for Percent {
         let percent = self.0 * 100.0;
         match percent.abs() {
             size if size >= 10.0 => write!(f, "{percent:.0} %"),
+            // What is a little more than a round margin is not the margin.
+            size if size > 1.0 && size < 1.05 => write!(f, "{:.2} %", percent.signum() * (size * 100.0).ceil() / 100.0),
             size if size >= 1.0 => write!(f, "{percent:.1} %"),
-            size if size >= 0.01 || size == 0.0 => write!(f, "{percent:.2} %"),
-            _ => write!(f, "{percent:.1e} %"),
+            0.0 => f.write_str("0 %"),
+            size if size >= 0.01 => write!(f, "{percent:.2} %"),
+            // More digits help nobody, and nothing is not what it is.
+            _ => f.write_str("0.01 %"),
         }
     }
 }
@@ -372,6 +413,13 @@ impl fmt::Display for Cause {
         match self {
             Cause::Loss { side, ratio_low, ratio_high } => {
                 write!(f, "the {side} side misses {} to {}", Percent(*ratio_low), Percent(*ratio_high))
+            }
+            Cause::NotDelivered { exporter, ratio_low, ratio_high, .. } if ratio_low == ratio_high => {
+                write!(f, "`{exporter}` did not get {} of what it was to", Percent(*ratio_low))
+            }
+            Cause::NotDelivered { exporter, ratio_low, ratio_high, .. } => {
+                let (low, high) = (Percent(*ratio_low), Percent(*ratio_high));
+                write!(f, "`{exporter}` did not get {low} of what it was to, {high} with what waits")
             }
             Cause::DeltasLost { side, ratio_low, ratio_high } => {
                 write!(f, "deltas are lost on the {side} side: {} to {}", Percent(*ratio_low), Percent(*ratio_high))
@@ -389,6 +437,9 @@ impl fmt::Display for Cause {
             Cause::AllThere { counted } => write!(f, "all {} that were counted are on both sides", Amount(*counted)),
             Cause::Diverged => f.write_str("the sides move apart"),
             Cause::Stopped { side } => write!(f, "the {side} side has stopped while the other goes on"),
+            Cause::Gap { side, seconds } => {
+                write!(f, "the {side} side has nothing for {seconds} s while the other goes on")
+            }
             Cause::Level { ratio } => write!(f, "the new side is {} off", Percent(*ratio)),
             Cause::BucketsShifted { bound } => write!(f, "values fall into other buckets from the bound {bound} on"),
             Cause::SecondsInMillisecondBuckets => f.write_str("seconds are recorded into buckets for milliseconds"),
@@ -413,8 +464,9 @@ mod tests {
 
     #[test]
     fn ratios_are_written_with_the_digits_that_matter() {
-        let shown: Vec<String> = [0.5, 0.0123, 0.0037, 0.0, 1.5e-6].map(|ratio| Percent(ratio).to_string()).into();
-        assert_eq!(shown, ["50 %", "1.2 %", "0.37 %", "0.00 %", "1.5e-4 %"]);
+        let shown: Vec<String> =
+            [0.5, 0.0123, 0.01, 0.01002, 0.0037, 0.0, 1.5e-6].map(|ratio| Percent(ratio).to_string()).into();
+        assert_eq!(shown, ["50 %", "1.2 %", "1.0 %", "1.01 %", "0.37 %", "0 %", "0.01 %"]);
     }
 
     #[test]

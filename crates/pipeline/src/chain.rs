@@ -9,8 +9,10 @@ use component::metrics::Counter;
 use component::{Accept, Accepting, Processor, Refused};
 use journal::{AppendError, Journal, Record, StreamId};
 use otlp::{Batch, Signal};
+use parity::Side;
 
 use crate::labels::Labels;
+use crate::migration::Tap;
 use crate::totals::Totals;
 
 /// A sender that was refused for want of room is asked to come again after this time.
@@ -59,6 +61,8 @@ pub(crate) struct FanIn {
     pub(crate) overflow: Overflow,
     /// Where totals are wanted: they, and the receiver's id.
     pub(crate) totals: Option<(Arc<Totals>, String)>,
+    /// Where a receiver of one side of a migration leaves a copy of what was accepted.
+    pub(crate) tap: Option<(Tap, Side)>,
 }
 
 impl Accept for FanIn {
@@ -68,12 +72,16 @@ impl Accept for FanIn {
             Err(refused) => return Box::pin(std::future::ready(Err(refused))),
         };
         let (journal, overflow, totals) = (self.journal.clone(), self.overflow, self.totals.clone());
+        let tap = self.tap.clone();
         Box::pin(async move {
             if !writes.is_empty() {
                 append(&journal, writes, overflow).await?;
             }
             if let Some((totals, receiver)) = totals {
                 totals.add(&receiver, &batch);
+            }
+            if let Some((tap, side)) = tap {
+                tap.take(side, &batch).await;
             }
             Ok(())
         })

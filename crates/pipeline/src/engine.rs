@@ -22,6 +22,7 @@ use crate::graph::{Graph, PipelinePlan};
 use crate::groups::{Groups, TOGETHER};
 use crate::labels::{By, Labels};
 use crate::ledger::{Ledger, Line};
+use crate::migration::{self, Migration, Parity, Tap};
 use crate::replay::{Replays, WayOut};
 use crate::storage;
 use crate::telemetry::{self, names};
@@ -50,6 +51,7 @@ pub struct EngineError {
 pub struct Engine {
     ledger: Ledger,
     replays: Option<Replays>,
+    parity: Option<Parity>,
     metrics: Metrics,
     health: Health,
     stops: Stops,
@@ -113,6 +115,7 @@ impl Engine {
         let mut engine = Engine {
             ledger,
             replays: None,
+            parity: None,
             metrics,
             health: Health::default(),
             stops: Stops::default(),
@@ -134,7 +137,9 @@ impl Engine {
     }
 
     async fn start_all(&mut self, graph: Graph, journal: &Journal, purpose: Purpose) -> Result<(), EngineError> {
-        let Graph { pipelines, receivers, exporters, connectors, extensions, journal: settings, ledger, .. } = graph;
+        let Graph {
+            pipelines, receivers, exporters, connectors, extensions, journal: settings, ledger, migration, ..
+        } = graph;
         for (id, extension) in extensions {
             let context = ExtensionContext {
                 health: self.health.clone(),
@@ -177,11 +182,12 @@ impl Engine {
         for plan in &plans {
             self.deliver(journal, plan, &targets, &settings.starts)?;
         }
+        let tap = migration.map(|migration| self.compare(migration)).transpose()?;
         // After the cursors are open, so that nothing that a replay writes makes room at their cost.
         replays.resume();
         let contexts: Vec<_> = receivers
             .into_iter()
-            .map(|(id, receiver)| (ways_in.context(&id, self.stops.receivers.child()), id, receiver))
+            .map(|(id, receiver)| (ways_in.context(&id, self.stops.receivers.child(), tap.as_ref()), id, receiver))
             .collect();
         for (context, id, receiver) in contexts {
             let component = format!("receiver {id}");
@@ -238,6 +244,26 @@ impl Engine {
         Ok(())
     }
 
+    /// Begins the comparison; gives the tap for what receivers take.
+    fn compare(&mut self, migration: Migration) -> Result<Tapping, EngineError> {
+        let opened = Tap::open(migration.buffer_bytes());
+        let (tap, cursor) = opened.map_err(|error| EngineError {
+            component: "migration.parity".to_owned(),
+            error: StartError(error.to_string()),
+        })?;
+        let parity = Parity::new(migration);
+        let observed = parity.clone();
+        self.metrics.observe(move |to| observed.observe(to));
+        let stop = self.stops.services.child();
+        let watching = migration::watch(parity.clone(), (tap.clone(), cursor), self.ledger.clone(), stop);
+        self.services.spawn(async move {
+            watching.await;
+            Ok(())
+        });
+        self.parity = Some(parity.clone());
+        Ok(Tapping { tap, parity })
+    }
+
     /// The ledger.
     pub fn ledger(&self) -> &Ledger {
         &self.ledger
@@ -246,6 +272,11 @@ impl Engine {
     /// Replays.
     pub fn replays(&self) -> Option<&Replays> {
         self.replays.as_ref()
+    }
+
+    /// The comparison of the two sides of a migration; none where the configuration has no migration.
+    pub fn parity(&self) -> Option<&Parity> {
+        self.parity.as_ref()
     }
 
     /// The process's own metrics.
@@ -476,6 +507,12 @@ impl Builder<'_> {
     }
 }
 
+/// Where what receivers of a migration take is copied to.
+struct Tapping {
+    tap: Tap,
+    parity: Parity,
+}
+
 /// Finds the pipelines that a receiver or connector feeds.
 struct WaysIn<'a> {
     journal: &'a Journal,
@@ -498,10 +535,14 @@ impl WaysIn<'_> {
         let chains: Vec<_> = fed.iter().map(|index| Arc::clone(&self.chains[*index])).collect();
         let totals = &self.ledger.totals;
         let totals = (signal == Signal::Metrics && totals.are_wanted()).then(|| (Arc::clone(totals), id.to_string()));
-        (!chains.is_empty()).then(|| FanIn { journal: self.journal.clone(), chains, overflow, totals })
+        (!chains.is_empty()).then(|| FanIn { journal: self.journal.clone(), chains, overflow, totals, tap: None })
     }
 
-    fn context(&self, id: &ComponentId, stop: Stop) -> ReceiverContext {
+    fn context(&self, id: &ComponentId, stop: Stop, tapping: Option<&Tapping>) -> ReceiverContext {
+        let tap = tapping.and_then(|Tapping { tap, parity }| {
+            let side = parity.migration().side_of_receiver(id)?;
+            parity.migration().compares_sources().then(|| (tap.clone(), side))
+        });
         let mut context = ReceiverContext {
             intakes: BTreeMap::new(),
             stop,
@@ -511,6 +552,7 @@ impl WaysIn<'_> {
         };
         for signal in Signal::ALL {
             let Some(fan_in) = self.fan_in(id, signal) else { continue };
+            let fan_in = FanIn { tap: tap.clone(), ..fan_in };
             let (fan_in, metrics, receiver) = (Arc::new(fan_in), self.metrics.clone(), id.to_string());
             let make = move |transport: &str| {
                 let labels = [("receiver", receiver.as_str()), ("transport", transport)];

@@ -13,6 +13,7 @@ use config::shapes::{Retry, SendingQueue};
 use config::{ComponentId, Diagnostic, Diagnostics, Node, Path, Section, Spanned, nearest};
 use otlp::Signal;
 
+use crate::migration::Migration;
 use crate::service::{self, Defined, LedgerSettings, PipelineSettings, ServiceSettings, Serving, TelemetrySettings};
 use crate::storage::{JournalConfig, JournalSettings, NamedStorage, Storage, asked_for};
 
@@ -25,6 +26,8 @@ pub struct Graph {
     pub(crate) extensions: Vec<(ComponentId, Box<dyn Extension>)>,
     pub(crate) journal: JournalSettings,
     pub(crate) ledger: LedgerSettings,
+    /// `migration`, if there is one.
+    pub migration: Option<Migration>,
     /// `service.telemetry`.
     pub telemetry: TelemetrySettings,
     /// Where the admin API is served, if it is.
@@ -68,9 +71,12 @@ impl Graph {
         let journal = root.child("journal", JournalConfig::read);
         let ledger = root.child("ledger", service::read_ledger);
         let admin = root.child("admin", service::read_admin);
-        service::refuse_unbuilt(&mut root);
+        let migration = root.child_if_present("migration", Migration::read);
         let defined = Roles::read(&mut root);
+        let wrong = migration.as_ref().map(|migration| migration.check(&service.pipelines)).unwrap_or_default();
+        wrong.into_iter().for_each(|wrong| root.diagnostics().push(wrong));
         let graph = Builder::new(registry, root.diagnostics()).graph(service, &defined, journal, ledger, admin);
+        let graph = graph.map(|graph| Graph { migration, ..graph });
         root.finish();
         (!diagnostics.has_errors()).then_some(graph).flatten()
     }
@@ -105,7 +111,7 @@ impl Graph {
                 let _ = writeln!(text, "    {branch}─ {batch}{exporter}");
             }
         }
-        text
+        text + &self.migration.as_ref().map(Migration::describe).unwrap_or_default()
     }
 }
 
@@ -213,6 +219,7 @@ impl<'a> Builder<'a> {
             extensions: in_order(extensions, &service.extensions),
             journal: journal.settle(hint),
             ledger,
+            migration: None,
             telemetry: service.telemetry,
             admin,
         })

@@ -27,6 +27,7 @@ mod graph;
 mod groups;
 mod labels;
 mod ledger;
+mod migration;
 mod replay;
 mod selection;
 mod service;
@@ -40,6 +41,9 @@ pub use engine::{Engine, EngineError, Rest};
 pub use graph::Graph;
 pub use journal::disk::DiskStats;
 pub use ledger::{Ledger, Line, Part};
+pub use migration::{
+    Asking, Comparison, Migration, Parity, QuerySettings, SideSettings, Taken, Verdicts, nanoseconds, ratio,
+};
 pub use replay::{ReplayError, ReplayMode, ReplayRequest, ReplaySource, ReplayState, ReplayStatus, Replays};
 pub use selection::{Selection, SelectionError};
 pub use service::{LogEncoding, Serving, TelemetrySettings};

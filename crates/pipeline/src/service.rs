@@ -227,10 +227,5 @@ pub(crate) fn read_admin(section: &mut Section<'_>) -> Option<Serving> {
     enabled.then_some(serving)
 }
 
-/// Sections of the configuration that exist but do nothing yet.
-pub(crate) fn refuse_unbuilt(root: &mut Section<'_>) {
-    root.unsupported("migration", "stages, gates and verdicts");
-}
-
 /// The node of a component's configuration; components without any have none.
 pub(crate) type Defined<'a> = Vec<(Spanned<String>, &'a Node)>;

@@ -7,7 +7,7 @@
 //! | [`relabel`] | relabelling rules with all their actions |
 //! | [`names`] | names and units between OpenTelemetry and Prometheus |
 //! | [`scrape`] | the series of one scrape to one OTLP request |
-//! | [`write`] | OTLP to remote write 1.0, as bytes, over lanes |
+//! | [`write`] | OTLP to remote write 1.0, as bytes, over lanes; requests of 1.0 and 2.0 read |
 //!
 //! This crate does no I/O, knows no clock and runs no task: times come as arguments, bodies as slices, requests as
 //! vectors. It never panics on what comes from outside, and what it remembers between calls is bounded.

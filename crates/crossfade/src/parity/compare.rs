@@ -2,27 +2,28 @@
 
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::anyhow;
 use component::clock;
 use indicatif::{ProgressBar, ProgressStyle};
 use otlp::{Batch, Signal};
-use parity::{Comparator, Side};
+use parity::{Charts, Comparator, Side};
+use report::columns::number;
+use report::{Document, SideSummary};
 
-use super::charts::Charts;
-use super::prometheus::{Backend, Query, read_queries};
-use super::recording::Recording;
-use super::report::{Document, SideSummary};
+use super::gaps::Gaps;
+use super::prometheus::{Query, read_queries};
 use super::settings::{Asked, nanoseconds};
+use super::source::{Has, Manner, Slice, Sources, places, share_types};
 use super::window::{Window, cut, extent};
-use super::{ParityArguments, Place, ReportFormat};
+use super::{ParityArguments, ReportFormat};
 use crate::moment;
-use crate::table::number;
 
 /// Raw samples are read in slices of this length.
 const SLICE: Duration = Duration::from_secs(1800);
+/// And in shorter ones where all samples of a slice are held at once.
+const SLICE_OF_CAPTURES: Duration = Duration::from_secs(300);
 /// Expressions are evaluated at so many steps at once.
 const SLICE_STEPS: u64 = 1000;
 /// A recording is read in so many slices at most.
@@ -33,149 +34,103 @@ const SETTLE: Duration = Duration::from_secs(120);
 /// No clock stands beyond this, which is in the year 2262; what claims to be later is not compared.
 const TIME_MAX_UNIX_NS: u64 = i64::MAX as u64;
 
-/// One side.
-enum Source {
-    Recording(Box<Recorded>),
-    Backend(Box<Backend>),
-}
-
-/// A recording, what is known of it, and how far it was read.
-struct Recorded {
-    path: PathBuf,
-    reader: Option<Recording>,
-    waiting: Option<Batch>,
-    extents: BTreeMap<Signal, Window>,
-}
-
 /// What is to be read of each signal, and from when to when.
 type Windows = BTreeMap<Signal, Window>;
 
 pub(super) async fn compare(arguments: &ParityArguments) -> anyhow::Result<(Document, Charts)> {
     let asked = Asked::read(arguments)?;
     let bar = Bar::new();
-    let mut sides = [
-        Source::open(Side::Legacy, &arguments.legacy, arguments, &bar)?,
-        Source::open(Side::New, &arguments.new, arguments, &bar)?,
-    ];
+    let places = places(arguments, &asked)?;
+    let manner = Manner::of(&places, &asked);
+    let mut sides =
+        [Sources::open(Side::Legacy, &places[0], manner, &bar)?, Sources::open(Side::New, &places[1], manner, &bar)?];
     let queries = match &arguments.queries {
-        Some(_) if sides.iter().any(|side| matches!(side, Source::Recording(_))) => {
-            return Err(anyhow!("--queries needs two backends: a recording answers no expressions"));
+        Some(_) if !sides.iter().all(Sources::answers_expressions) => {
+            return Err(anyhow!(
+                "--queries needs a Prometheus HTTP API on both sides: a recording answers no expressions"
+            ));
         }
         Some(path) => read_queries(path, &asked.names.rules)?,
         None => Vec::new(),
     };
     let (windows, mut notes) = windows(&sides, arguments, &asked)?;
-    learn(&mut sides, &windows, &asked, &bar).await?;
-    let mut settings = asked.settings();
+    bar.say("asking what there is");
+    for side in &mut sides {
+        side.learn(&windows).await?;
+    }
+    share_types(&mut sides, &asked.names.rules);
+    let mut settings = asked.settings([sides[0].has(Signal::Logs), sides[1].has(Signal::Logs)]);
     settings.metrics.names.rules.splice(0..0, queries.iter().map(Query::rule));
     let charts = match arguments.format {
         ReportFormat::Html => Charts::of_names(settings.metrics.names.clone()),
         _ => Charts::default(),
     };
     let mut taking = Taking::new(Comparator::new(settings), charts, &windows, bar);
+    if sides.iter().all(|side| matches!(side.has(Signal::Metrics), Has::Answers(_))) {
+        taking.gaps = windows.get(&Signal::Metrics).copied().map(Gaps::within);
+    }
     let step_ms = u64::try_from(arguments.step.as_millis()).unwrap_or(u64::MAX);
     taking.read(&mut sides, &queries, step_ms).await?;
-    let Taking { mut comparator, charts, seen, bar, .. } = taking;
+    let Taking { mut comparator, charts, gaps, seen, bar, .. } = taking;
     bar.leave();
-    let report = comparator.finish();
-    let natives: u64 = sides.iter().map(Source::native_histograms).sum();
-    if natives > 0 {
-        notes.push(format!("{natives} samples are native histograms, which are not read from backends yet"));
-    }
-    let [legacy, new] = [&arguments.legacy, &arguments.new].map(ToString::to_string);
+    let mut report = comparator.finish();
+    gaps.iter().for_each(|gaps| gaps.add_to(&mut report));
+    notes.extend(sides.iter().flat_map(Sources::notes));
+    let remarks = not_compared(&sides);
     let [of_legacy, of_new] = seen;
-    let sides = [of_legacy.summary(legacy), of_new.summary(new)];
-    Ok((Document::new(report, sides, asked.demand, notes), charts))
-}
-
-impl Source {
-    fn open(side: Side, place: &Place, arguments: &ParityArguments, bar: &Bar) -> anyhow::Result<Source> {
-        let headers = if side == Side::Legacy { &arguments.legacy_header } else { &arguments.new_header };
-        Ok(match place {
-            Place::Recording(path) => Source::Recording(Box::new(Recorded::open(path, bar)?)),
-            Place::Prometheus(url) => Source::Backend(Box::new(Backend::new(side, url, headers)?)),
-        })
-    }
-
-    fn native_histograms(&self) -> u64 {
-        match self {
-            Source::Recording(_) => 0,
-            Source::Backend(backend) => backend.native_histograms,
-        }
-    }
-}
-
-impl Recorded {
-    /// Reads it once to know from when to when it goes.
-    fn open(path: &Path, bar: &Bar) -> anyhow::Result<Recorded> {
-        let mut reader = Recording::open(path)?;
-        let mut extents = BTreeMap::new();
-        let mut items = 0;
-        while let Some(batch) = reader.next()? {
-            let known = extents.entry(batch.signal()).or_insert(Window::EMPTY);
-            *known = known.join(extent(&batch));
-            items += u64::from(batch.items());
-            bar.say(&format!("{}: {} items", path.display(), number(items)));
-        }
-        extents.retain(|_, extent| !extent.is_empty());
-        Ok(Recorded { path: path.to_owned(), reader: None, waiting: None, extents })
-    }
-
-    /// Gives the batches up to a time, in the order they were written.
-    fn read(&mut self, to_unix_ns: u64, observe: &mut impl FnMut(Batch)) -> anyhow::Result<()> {
-        let reader = match &mut self.reader {
-            Some(reader) => reader,
-            reader => reader.insert(Recording::open(&self.path)?),
-        };
-        loop {
-            let next = match self.waiting.take() {
-                Some(batch) => Some(batch),
-                None => reader.next()?,
-            };
-            let Some(batch) = next else { return Ok(()) };
-            let newest = extent(&batch);
-            if !newest.is_empty() && newest.to_unix_ns > to_unix_ns {
-                self.waiting = Some(batch);
-                return Ok(());
-            }
-            observe(batch);
-        }
-    }
+    let [legacy, new] = sides;
+    let sides = [of_legacy.summary(legacy.shown), of_new.summary(new.shown)];
+    Ok((Document::new(report, sides, asked.demand, notes).with_remarks(remarks), charts))
 }
 
 /// From when to when each signal is compared, and what is to be said of that.
-fn windows(sides: &[Source; 2], arguments: &ParityArguments, asked: &Asked) -> anyhow::Result<(Windows, Vec<String>)> {
-    let of = |side: &Source, signal| match side {
-        Source::Recording(recorded) => recorded.extents.get(&signal).copied(),
-        Source::Backend(_) => None,
-    };
-    let recorded = sides.iter().filter(|side| matches!(side, Source::Recording(_))).count();
-    if recorded == 0 {
-        return Ok((BTreeMap::from([(Signal::Metrics, asked_window(arguments, asked)?)]), Vec::new()));
-    }
+fn windows(sides: &[Sources; 2], arguments: &ParityArguments, asked: &Asked) -> anyhow::Result<(Windows, Vec<String>)> {
     let settle_ns = asked.settle.map_or(0, nanoseconds);
     let (mut windows, mut notes) = (Windows::new(), Vec::new());
+    let sealed = |window: Window| {
+        let to_unix_ns = window.to_unix_ns.min(TIME_MAX_UNIX_NS).saturating_sub(settle_ns);
+        Window { to_unix_ns, ..window }
+    };
+    let both_recorded = sides.iter().all(Sources::is_recorded);
     for signal in Signal::ALL {
-        let [legacy, new] = [of(&sides[0], signal), of(&sides[1], signal)];
-        let window = match (legacy, new) {
-            (None, None) => continue,
-            (Some(one), None) | (None, Some(one)) => one,
-            (Some(legacy), Some(new)) => {
+        let window = match (sides[0].has(signal), sides[1].has(signal)) {
+            (Has::Answers(_), Has::Answers(_)) => asked_window(arguments, asked)?,
+            (Has::Answers(_), Has::Recorded(one)) | (Has::Recorded(one), Has::Answers(_)) => sealed(one),
+            (Has::Recorded(legacy), Has::Recorded(new)) => {
                 let both = legacy.meet(new);
                 if both.is_empty() {
                     notes.push(format!("the {} of the two recordings have no time in common", signal.name()));
                 }
-                both
+                sealed(both)
             }
+            (Has::Recorded(one), Has::Nothing) | (Has::Nothing, Has::Recorded(one)) if both_recorded => sealed(one),
+            (Has::Answers(_), Has::Nothing) if sides[1].is_recorded() => {
+                notes.push(format!("the recording of the new side has no {}", signal.name()));
+                continue;
+            }
+            (Has::Nothing, Has::Answers(_)) if sides[0].is_recorded() => {
+                notes.push(format!("the recording of the legacy side has no {}", signal.name()));
+                continue;
+            }
+            // Said in the end, or of a backend and a recording that has more than it.
+            _ => continue,
         };
-        let to_unix_ns = window.to_unix_ns.min(TIME_MAX_UNIX_NS).saturating_sub(settle_ns);
-        windows.insert(signal, Window { to_unix_ns, ..window });
-    }
-    if recorded == 1 {
-        // A metrics API knows nothing of other signals.
-        windows.retain(|signal, _| *signal == Signal::Metrics);
+        windows.insert(signal, window);
     }
     Ok((windows, notes))
+}
+
+/// Signals for which only one side names a backend: nobody asked to have them compared.
+fn not_compared(sides: &[Sources; 2]) -> Vec<String> {
+    let one_sided = |signal: Signal| match (sides[0].has(signal), sides[1].has(signal)) {
+        (Has::Answers(_), Has::Nothing) if !sides[1].is_recorded() => Some((signal, Side::Legacy)),
+        (Has::Nothing, Has::Answers(_)) if !sides[0].is_recorded() => Some((signal, Side::New)),
+        _ => None,
+    };
+    let said = |(signal, side): (Signal, Side)| {
+        format!("the {} are not compared: only the {side} side names where they are", signal.name())
+    };
+    Signal::ALL.into_iter().filter_map(one_sided).map(said).collect()
 }
 
 /// What backends are asked.
@@ -192,30 +147,6 @@ fn asked_window(arguments: &ParityArguments, asked: &Asked) -> anyhow::Result<Wi
         true => Err(anyhow!("--range and --step must be longer than nothing")),
         false => Ok(window),
     }
-}
-
-/// Asks backends which metrics they have.
-async fn learn(sides: &mut [Source; 2], windows: &Windows, asked: &Asked, bar: &Bar) -> anyhow::Result<()> {
-    let Some(window) = windows.get(&Signal::Metrics) else { return Ok(()) };
-    bar.say("asking which metrics there are");
-    for side in sides.iter_mut() {
-        if let Source::Backend(backend) = side {
-            backend.learn(*window).await?;
-        }
-    }
-    let [legacy, new] = sides;
-    let rules = &asked.names.rules;
-    match (legacy, new) {
-        (Source::Backend(legacy), Source::Backend(new)) => {
-            legacy.agree(Some(new), rules);
-            new.agree(Some(legacy), rules);
-        }
-        (Source::Backend(one), Source::Recording(_)) | (Source::Recording(_), Source::Backend(one)) => {
-            one.agree(None, rules);
-        }
-        (Source::Recording(_), Source::Recording(_)) => {}
-    }
-    Ok(())
 }
 
 /// What was taken in of one side.
@@ -240,6 +171,8 @@ impl Seen {
 struct Taking<'a> {
     comparator: Comparator,
     charts: Charts,
+    /// Of backends, which are asked for all that they have; recordings may be silent where nothing happens.
+    gaps: Option<Gaps>,
     windows: &'a Windows,
     seen: [Seen; 2],
     bar: Bar,
@@ -247,18 +180,18 @@ struct Taking<'a> {
 
 impl<'a> Taking<'a> {
     fn new(comparator: Comparator, charts: Charts, windows: &'a Windows, bar: Bar) -> Taking<'a> {
-        Taking { comparator, charts, windows, seen: <[Seen; 2]>::default(), bar }
+        Taking { comparator, charts, gaps: None, windows, seen: <[Seen; 2]>::default(), bar }
     }
 
     /// Reads all of both sides.
-    async fn read(&mut self, sides: &mut [Source; 2], queries: &[Query], step_ms: u64) -> anyhow::Result<()> {
+    async fn read(&mut self, sides: &mut [Sources; 2], queries: &[Query], step_ms: u64) -> anyhow::Result<()> {
         let whole = self.windows.values().fold(Window::EMPTY, |all, window| all.join(*window));
         if whole.is_empty() {
             return Ok(());
         }
         let slice_ns = match queries.is_empty() {
-            true => nanoseconds(SLICE).max((whole.to_unix_ns - whole.from_unix_ns) / SLICES_MAX),
-            false => (step_ms * 1_000_000).saturating_mul(SLICE_STEPS),
+            true => nanoseconds(slice_of(sides)).max((whole.to_unix_ns - whole.from_unix_ns) / SLICES_MAX),
+            false => steps_ns(step_ms, self.windows),
         };
         let slices = (whole.to_unix_ns - whole.from_unix_ns) / slice_ns + 1;
         self.bar.begin(slices * 2);
@@ -266,22 +199,11 @@ impl<'a> Taking<'a> {
             let from_unix_ns = whole.from_unix_ns + slice * slice_ns;
             let is_last = slice + 1 == slices;
             let to_unix_ns = if is_last { whole.to_unix_ns } else { from_unix_ns + slice_ns };
-            for (side, source) in [Side::Legacy, Side::New].into_iter().zip(sides.iter_mut()) {
-                let mut observe = |batch| self.observe(side, batch);
-                let (from_unix_ms, to_unix_ms) = (from_unix_ns / 1_000_000, to_unix_ns.div_ceil(1_000_000));
-                match source {
-                    // What has no time, or one beyond all others, comes with the rest.
-                    Source::Recording(recorded) => {
-                        recorded.read(if is_last { u64::MAX } else { to_unix_ns }, &mut observe)?;
-                    }
-                    Source::Backend(_) if to_unix_ms == from_unix_ms => {}
-                    Source::Backend(backend) if queries.is_empty() => {
-                        backend.read(from_unix_ms, to_unix_ms, &mut observe).await?;
-                    }
-                    Source::Backend(backend) => {
-                        backend.answer(queries, (from_unix_ms, to_unix_ms, step_ms), &mut observe).await?;
-                    }
-                }
+            let time = Window { from_unix_ns, to_unix_ns };
+            let slice = Slice { time, is_last, windows: self.windows, queries, step_ms };
+            for side in sides.iter_mut() {
+                let of_side = side.side;
+                side.read(&slice, &mut |batch| self.observe(of_side, batch)).await?;
                 self.bar.advance();
             }
             if !is_last {
@@ -305,12 +227,27 @@ impl<'a> Taking<'a> {
         }
         self.bar.say(&format!("{side}: {} items", number(seen.items)));
         self.comparator.observe(side, &batch);
+        self.gaps.iter_mut().for_each(|gaps| gaps.observe(side, &batch));
         self.charts.observe(side, &batch);
     }
 }
 
+fn slice_of(sides: &[Sources; 2]) -> Duration {
+    if sides.iter().any(Sources::is_captured) { SLICE_OF_CAPTURES } else { SLICE }
+}
+
+/// How much time is read at once where expressions are evaluated: whole steps, and no more than fits the other signals.
+fn steps_ns(step_ms: u64, windows: &Windows) -> u64 {
+    let step_ns = step_ms.saturating_mul(1_000_000).max(1);
+    let steps = match windows.len() {
+        1 => SLICE_STEPS,
+        _ => (nanoseconds(SLICE) / step_ns).clamp(1, SLICE_STEPS),
+    };
+    step_ns.saturating_mul(steps)
+}
+
 /// The progress, where somebody looks.
-struct Bar(ProgressBar);
+pub(super) struct Bar(ProgressBar);
 
 impl Bar {
     fn new() -> Bar {
@@ -321,6 +258,11 @@ impl Bar {
         Bar(bar)
     }
 
+    #[cfg(test)]
+    pub(super) fn hidden() -> Bar {
+        Bar(ProgressBar::hidden())
+    }
+
     fn begin(&self, slices: u64) {
         self.0.set_length(slices);
         self.0.set_position(0);
@@ -328,7 +270,7 @@ impl Bar {
         self.0.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
     }
 
-    fn say(&self, text: &str) {
+    pub(super) fn say(&self, text: &str) {
         self.0.set_message(text.to_owned());
         self.0.tick();
     }

@@ -1,39 +1,44 @@
 //! `crossfade parity`: two recordings or two live backends compared, once.
 
-mod charts;
+mod api;
+mod capture;
 mod compare;
+mod gaps;
+mod jaeger;
+mod lines;
+mod loki;
+mod place;
 mod prometheus;
+mod query_settings;
 mod recording;
-mod report;
 mod settings;
+mod source;
+mod victorialogs;
 mod window;
 
-use std::fmt;
 use std::fs;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::str::FromStr;
 use std::time::Duration;
 
 use anyhow::Context;
 use clap::ValueEnum;
-use http::{HeaderName, HeaderValue};
-use transport::http_client::shown;
-use url::Url;
 
+use place::{Header, Place};
 use report::Document;
 
 /// What `parity` is asked.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ParityArguments {
-    /// The side that is to go: a recording (OTLP JSON lines, as they are, gzip or zstd), or the address of a Prometheus
-    /// HTTP API.
-    #[arg(long, value_name = "FILE|URL")]
-    legacy: Place,
+    /// The side that is to go: recordings, or backends of one signal each. A recording is a file of OTLP as the `file`
+    /// exporter writes it, or of captured remote writes; a backend is `prometheus=URL`, `jaeger=URL`, `loki=URL` or
+    /// `victorialogs=URL`, and a plain address is a Prometheus HTTP API. May be repeated.
+    #[arg(long, value_name = "FILE|URL|KIND=URL")]
+    legacy: Vec<Place>,
     /// The side that is to stay, likewise.
-    #[arg(long, value_name = "FILE|URL")]
-    new: Place,
+    #[arg(long, value_name = "FILE|URL|KIND=URL")]
+    new: Vec<Place>,
     /// Compare the answers to these PromQL expressions, instead of all series: one a line, or pairs in YAML.
     #[arg(long, value_name = "FILE")]
     queries: Option<PathBuf>,
@@ -56,14 +61,19 @@ pub(crate) struct ParityArguments {
     /// recordings]
     #[arg(long, value_name = "DURATION", value_parser = config::duration::parse_prometheus)]
     settle: Option<Duration>,
-    /// A configuration with `migration.names` and `migration.parity`; repeat it to merge several.
+    /// What of a log record is compared. [default: what both sides can have]
+    #[arg(long, value_enum, value_name = "WHAT")]
+    logs: Option<LogsCompared>,
+    /// A configuration with a section `migration`: the names, the demands, and where both sides answer queries; repeat it
+    /// to merge several.
     #[arg(long = "config", short = 'c', value_name = "FILE")]
     config: Vec<PathBuf>,
-    /// A header for the legacy backend; `NAME=@FILE` reads the value from a file.
-    #[arg(long, value_name = "NAME=VALUE")]
+    /// A header for the legacy backends, or for those of a kind, such as `loki:X-Scope-OrgID=shop`; `NAME=@FILE` reads
+    /// the value from a file.
+    #[arg(long, value_name = "[KIND:]NAME=VALUE")]
     legacy_header: Vec<Header>,
-    /// A header for the new backend, likewise.
-    #[arg(long, value_name = "NAME=VALUE")]
+    /// A header for the new backends, likewise.
+    #[arg(long, value_name = "[KIND:]NAME=VALUE")]
     new_header: Vec<Header>,
     /// How the report is written.
     #[arg(long, value_enum, default_value = "table")]
@@ -71,6 +81,17 @@ pub(crate) struct ParityArguments {
     /// Where the report is written; without it, to standard output.
     #[arg(long, short = 'o', value_name = "FILE")]
     output: Option<PathBuf>,
+}
+
+/// What of a log record is compared, beside that it is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogsCompared {
+    /// Body, severity, attributes and time.
+    Records,
+    /// Body and time.
+    Bodies,
+    /// Nothing but how many there are.
+    Counts,
 }
 
 /// How a report is written.
@@ -86,66 +107,6 @@ pub(crate) enum ReportFormat {
     Markdown,
     /// A page of its own, with charts of what differs.
     Html,
-}
-
-/// Where a side is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
-    /// A file.
-    Recording(PathBuf),
-    /// A Prometheus HTTP API.
-    Prometheus(Url),
-}
-
-impl FromStr for Place {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        if !text.contains("://") {
-            return Ok(Place::Recording(text.into()));
-        }
-        let url = Url::parse(text).map_err(|error| error.to_string())?;
-        match url.scheme() {
-            "http" | "https" if url.has_host() => Ok(Place::Prometheus(url)),
-            scheme => Err(format!("`{scheme}` is neither `http` nor `https`, and files are named without a scheme")),
-        }
-    }
-}
-
-/// Without what is secret in an address.
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Place::Recording(path) => path.display().fmt(f),
-            Place::Prometheus(url) => f.write_str(&shown(url)),
-        }
-    }
-}
-
-/// A header of requests; its value is never shown.
-#[derive(Clone)]
-pub(crate) struct Header(HeaderName, HeaderValue);
-
-impl fmt::Debug for Header {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}=…", self.0)
-    }
-}
-
-impl FromStr for Header {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let (name, value) = text.split_once('=').ok_or("expected `NAME=VALUE`")?;
-        let value = match value.strip_prefix('@') {
-            Some(path) => fs::read_to_string(path).map_err(|error| format!("{path}: {error}"))?,
-            None => value.to_owned(),
-        };
-        let name = HeaderName::from_str(name).map_err(|_| format!("`{name}` is no name of a header"))?;
-        let mut value = HeaderValue::from_str(value.trim()).map_err(|_| "the value holds invalid characters")?;
-        value.set_sensitive(true);
-        Ok(Header(name, value))
-    }
 }
 
 /// What the process ends with when there is no report.
@@ -170,7 +131,7 @@ fn compared(arguments: &ParityArguments) -> anyhow::Result<Document> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
     let (document, charts) = runtime.block_on(compare::compare(arguments))?;
     let text = match arguments.format {
-        ReportFormat::Table => report::table(&document),
+        ReportFormat::Table => report::table(&document, columns(arguments)),
         ReportFormat::Json => report::json(&document)?,
         ReportFormat::Junit => report::junit(&document),
         ReportFormat::Markdown => report::markdown(&document),
@@ -183,23 +144,9 @@ fn compared(arguments: &ParityArguments) -> anyhow::Result<Document> {
     Ok(document)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_place_is_a_file_or_an_address() {
-        assert_eq!("a/b.jsonl".parse(), Ok(Place::Recording("a/b.jsonl".into())));
-        let url: Place = "https://user:secret@host/prometheus".parse().unwrap();
-        assert_eq!(url.to_string(), "https://host/prometheus");
-        assert!("ftp://host".parse::<Place>().is_err());
-    }
-
-    #[test]
-    fn a_header_does_not_show_its_value() {
-        let header: Header = "X-Scope-OrgID=tenant".parse().unwrap();
-        assert_eq!(format!("{header:?}"), "x-scope-orgid=…");
-        assert!("nothing".parse::<Header>().is_err());
-        assert!("a=@/does/not/exist".parse::<Header>().is_err());
-    }
+/// How wide the terminal is that the report goes to.
+fn columns(arguments: &ParityArguments) -> Option<usize> {
+    let stdout = std::io::stdout();
+    let size = rustix::termios::tcgetwinsize(&stdout).ok().filter(|_| arguments.output.is_none())?;
+    (size.ws_col > 0).then(|| usize::from(size.ws_col))
 }

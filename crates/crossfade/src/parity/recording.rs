@@ -1,11 +1,12 @@
-//! Recordings: files of OTLP JSON lines, as the `file` exporter writes them.
+//! Recordings: files of OTLP, JSON lines or messages of protobuf, as the `file` exporter writes them.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow, bail};
 use flate2::read::MultiGzDecoder;
+use otlp::wire::{FieldValue, Fields};
 use otlp::{Batch, Limits, Signal};
 
 /// A line, or a message before compression, has so many bytes at most.
@@ -17,7 +18,7 @@ const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 /// A recording that is being read.
 pub(super) struct Recording {
     path: PathBuf,
-    reader: Box<dyn BufRead + Send>,
+    reader: Unpacked,
     framing: Framing,
     /// The number of the line or message that was read last.
     number: u64,
@@ -28,25 +29,57 @@ pub(super) struct Recording {
 enum Framing {
     /// One on each line.
     Lines,
-    /// Each behind its length, compressed with zstd: the exporter with `compression: zstd`.
-    CompressedMessages,
+    /// Each behind its length: the exporter with `format: proto` or `compression: zstd`.
+    Messages,
 }
+
+/// What a file is made of, once it is unpacked as a whole where it was packed as a whole.
+pub(super) type Unpacked = Box<dyn BufRead + Send>;
+
+/// Opens a file, be it as it is or compressed with gzip or zstd.
+pub(super) fn unpacked(path: &Path) -> anyhow::Result<Unpacked> {
+    let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
+    let mut reader = BufReader::with_capacity(1 << 18, file);
+    let head = reader.fill_buf().with_context(|| format!("cannot read {}", path.display()))?;
+    if head.starts_with(&GZIP) {
+        return Ok(Box::new(BufReader::new(MultiGzDecoder::new(reader))));
+    }
+    if head.starts_with(&ZSTD) {
+        let decoder = zstd::Decoder::with_buffer(reader).context("cannot read zstd")?;
+        return Ok(Box::new(BufReader::new(decoder)));
+    }
+    Ok(Box::new(reader))
+}
+
+/// Reads a line; none at the end.
+pub(super) fn line(reader: &mut Unpacked) -> anyhow::Result<Option<Vec<u8>>> {
+    let mut line = Vec::new();
+    let mut bounded = reader.take(MESSAGE_BYTES_MAX as u64);
+    let read = bounded.read_until(b'\n', &mut line)?;
+    if read == MESSAGE_BYTES_MAX && line.last() != Some(&b'\n') {
+        bail!("the line is longer than {MESSAGE_BYTES_MAX} bytes");
+    }
+    Ok((read > 0).then_some(line))
+}
+
+/// A message behind its length has, four bytes on, a field with the number 1, or the beginning of zstd.
+fn framing(head: &[u8]) -> Framing {
+    let Some((length, rest)) = head.split_first_chunk::<4>() else { return Framing::Lines };
+    let is_length = u32::from_be_bytes(*length) as usize <= MESSAGE_BYTES_MAX && !length[0].is_ascii_whitespace();
+    match rest.starts_with(&[RESOURCE_TAG]) || rest.starts_with(&ZSTD) {
+        true if is_length => Framing::Messages,
+        _ => Framing::Lines,
+    }
+}
+
+/// The tag of what each request consists of, whatever its signal.
+const RESOURCE_TAG: u8 = 0x0a;
 
 impl Recording {
     pub(super) fn open(path: &Path) -> anyhow::Result<Recording> {
-        let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
-        let mut reader = BufReader::with_capacity(1 << 18, file);
+        let mut reader = unpacked(path)?;
         let head = reader.fill_buf().with_context(|| format!("cannot read {}", path.display()))?;
-        let starts = |at: usize, magic: &[u8]| head.get(at..).is_some_and(|rest| rest.starts_with(magic));
-        let (is_gzip, is_zstd, is_framed) = (starts(0, &GZIP), starts(0, &ZSTD), starts(4, &ZSTD));
-        let (reader, framing): (Box<dyn BufRead + Send>, _) = if is_gzip {
-            (Box::new(BufReader::new(MultiGzDecoder::new(reader))), Framing::Lines)
-        } else if is_zstd {
-            let decoder = zstd::Decoder::with_buffer(reader).context("cannot read zstd")?;
-            (Box::new(BufReader::new(decoder)), Framing::Lines)
-        } else {
-            (Box::new(reader), if is_framed { Framing::CompressedMessages } else { Framing::Lines })
-        };
+        let framing = framing(head);
         Ok(Recording { path: path.to_owned(), reader, framing, number: 0 })
     }
 
@@ -55,29 +88,22 @@ impl Recording {
         loop {
             self.number += 1;
             let message = match self.framing {
-                Framing::Lines => self.line(),
-                Framing::CompressedMessages => self.message(),
+                Framing::Lines => line(&mut self.reader),
+                Framing::Messages => self.message(),
             };
             let Some(message) = message.with_context(|| self.place())? else { return Ok(None) };
-            if !message.trim_ascii().is_empty() {
-                return decode(message.trim_ascii()).map(Some).with_context(|| self.place());
-            }
+            let batch = match message.first() {
+                Some(&RESOURCE_TAG) if self.framing == Framing::Messages => decode_proto(message),
+                _ if message.trim_ascii().is_empty() => continue,
+                _ => decode(message.trim_ascii()),
+            };
+            return batch.map(Some).with_context(|| self.place());
         }
     }
 
     fn place(&self) -> String {
         let unit = if self.framing == Framing::Lines { "line" } else { "message" };
         format!("{}, {unit} {}", self.path.display(), self.number)
-    }
-
-    fn line(&mut self) -> anyhow::Result<Option<Vec<u8>>> {
-        let mut line = Vec::new();
-        let mut bounded = (&mut self.reader).take(MESSAGE_BYTES_MAX as u64);
-        let read = bounded.read_until(b'\n', &mut line)?;
-        if read == MESSAGE_BYTES_MAX && line.last() != Some(&b'\n') {
-            bail!("the line is longer than {MESSAGE_BYTES_MAX} bytes");
-        }
-        Ok((read > 0).then_some(line))
     }
 
     fn message(&mut self) -> anyhow::Result<Option<Vec<u8>>> {
@@ -95,6 +121,9 @@ impl Recording {
         if packed.len() < length {
             bail!("the file ends within a message");
         }
+        if !packed.starts_with(&ZSTD) {
+            return Ok(Some(packed));
+        }
         let message = transport::coding::decompress(transport::coding::Coding::Zstd, &packed, MESSAGE_BYTES_MAX)?;
         Ok(Some(message.into()))
     }
@@ -105,6 +134,42 @@ fn decode(json: &[u8]) -> anyhow::Result<Batch> {
         anyhow!("this is no OTLP JSON: expected an object with `resourceMetrics`, `resourceSpans` or `resourceLogs`")
     })?;
     Ok(otlp::json::decode(signal, json, &Limits::default())?)
+}
+
+fn decode_proto(message: Vec<u8>) -> anyhow::Result<Batch> {
+    let signal =
+        signal_of_proto(&message).context("this is no request of OTLP, or one without an item that has a time")?;
+    Ok(Batch::parse(signal, message.into(), &Limits::default())?)
+}
+
+/// The signal of a request in protobuf, which does not say it: all have resources, scopes and items in the same places,
+/// and differ in the fields of their items.
+fn signal_of_proto(request: &[u8]) -> Option<Signal> {
+    fn inner(message: &[u8], number: u32) -> impl Iterator<Item = &[u8]> {
+        Fields::new(message).filter_map(move |field| match field.value {
+            FieldValue::Length(inner) if field.number == number => Some(inner),
+            _ => None,
+        })
+    }
+    let items = inner(request, 1).flat_map(|resource| inner(resource, 2)).flat_map(|scope| inner(scope, 2));
+    items.filter_map(signal_of_item).next()
+}
+
+/// Start and end of a span are its fields 7 and 8, the times of a record 1 and 11; a metric has messages where these have
+/// numbers, and of its data at least one.
+fn signal_of_item(item: &[u8]) -> Option<Signal> {
+    let mut is_metric = false;
+    for field in Fields::new(item) {
+        match (field.number, field.value) {
+            (7 | 8, FieldValue::Fixed64(_)) => return Some(Signal::Traces),
+            (1 | 11, FieldValue::Fixed64(_)) | (8, FieldValue::Fixed32(_)) | (2, FieldValue::Varint(_)) => {
+                return Some(Signal::Logs);
+            }
+            (5 | 7 | 9..=11, FieldValue::Length(_)) => is_metric = true,
+            _ => {}
+        }
+    }
+    is_metric.then_some(Signal::Metrics)
 }
 
 /// The signal of a request, by its first key.
@@ -171,6 +236,30 @@ mod tests {
     }
 
     #[test]
+    fn messages_in_protobuf_are_read_and_say_their_signal_by_their_items() {
+        let lines = [
+            r#"{"resourceMetrics":[{"scopeMetrics":[{"metrics":[{"name":"a","gauge":{"dataPoints":[{"timeUnixNano":"7","asDouble":1}]}}]}]}]}"#,
+            r#"{"resourceLogs":[{"scopeLogs":[{"logRecords":[{"observedTimeUnixNano":"7","body":{"stringValue":"a"},"traceId":"00000000000000000000000000000001"}]}]}]}"#,
+            r#"{"resourceSpans":[{"resource":{},"scopeSpans":[{"spans":[{"traceId":"00000000000000000000000000000001","spanId":"0000000000000001","name":"a","endTimeUnixNano":"9"}]}]}]}"#,
+        ];
+        let (mut plain, mut packed) = (Vec::new(), Vec::new());
+        for line in lines {
+            let batch = decode(line.as_bytes()).unwrap();
+            for (file, message) in
+                [(&mut plain, batch.bytes().to_vec()), (&mut packed, zstd::encode_all(&batch.bytes()[..], 1).unwrap())]
+            {
+                file.extend_from_slice(&u32::try_from(message.len()).unwrap().to_be_bytes());
+                file.extend_from_slice(&message);
+            }
+        }
+        check(&plain, Ok(&ALL));
+        check(&packed, Ok(&ALL));
+        check(&zstd::encode_all(&plain[..], 1).unwrap(), Ok(&ALL));
+        check(&plain[..plain.len() - 1], Err("message 3: the file ends within a message"));
+        check(&[0, 0, 0, 2, 0x0a, 0], Err("message 1: this is no request of OTLP"));
+    }
+
+    #[test]
     fn what_is_no_recording_is_told_with_its_place() {
         check(b"{\"resourceMetrics\":[]}\nhello\n", Err("line 2: this is no OTLP JSON"));
         check(b"{\"data\":[]}", Err("line 1: this is no OTLP JSON"));
@@ -187,7 +276,8 @@ mod tests {
         let packed = zstd::encode_all(LINES, 1).unwrap();
         let mut framed = 30u32.to_be_bytes().to_vec();
         framed.extend_from_slice(&packed);
-        let sound = [LINES.to_vec(), gzip.finish().unwrap(), packed, framed];
+        let proto = [0, 0, 0, 8, 0x0a, 6, 0x12, 4, 0x12, 2, 0x2a, 0].to_vec();
+        let sound = [LINES.to_vec(), gzip.finish().unwrap(), packed, framed, proto];
         let mut random = fastrand::Rng::with_seed(5);
         for round in 0..400 {
             let mut bytes = sound[round % sound.len()].clone();

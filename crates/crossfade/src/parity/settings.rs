@@ -6,9 +6,12 @@ use std::time::Duration;
 
 use anyhow::anyhow;
 use config::{Diagnostics, Section, SystemEnvironment};
-use parity::{Demand, LogSettings, MetricSettings, NameSettings, Rule, Settings, TraceSettings};
+use parity::{Demand, LogFields, LogKeys, LogSettings, MetricSettings, NameSettings, Rule, Settings, TraceSettings};
 
-use super::ParityArguments;
+use super::place::Kind;
+use super::query_settings::{Queried, read_query};
+use super::source::Has;
+use super::{LogsCompared, ParityArguments};
 
 /// How the sides are compared.
 #[derive(Clone, Debug, Default)]
@@ -19,6 +22,12 @@ pub(super) struct Asked {
     pub(super) settle: Option<Duration>,
     pub(super) interval: Option<Duration>,
     pub(super) ignored_attributes: Vec<String>,
+    /// What of a log record is compared; where it is not said, what both sides can have.
+    logs: Option<LogsCompared>,
+    /// What names a stream of logs; where it is not said, what both sides have.
+    stream_labels: Option<Vec<String>>,
+    /// Where the sides answer queries, the legacy one first.
+    pub(super) queried: [Vec<Queried>; 2],
 }
 
 impl Asked {
@@ -28,19 +37,55 @@ impl Asked {
         asked.demand.margin_ratio = arguments.margin.unwrap_or(asked.demand.margin_ratio);
         asked.demand.confidence = arguments.confidence.unwrap_or(asked.demand.confidence);
         asked.settle = arguments.settle.or(asked.settle);
+        asked.logs = arguments.logs.or(asked.logs);
         Ok(asked)
     }
 
-    pub(super) fn settings(&self) -> Settings {
+    /// Whether it is said which labels name a stream of logs.
+    pub(super) fn names_streams(&self) -> bool {
+        self.stream_labels.is_some()
+    }
+
+    /// The settings for sides that have their logs there.
+    pub(super) fn settings(&self, logs: [Has; 2]) -> Settings {
         let demand = self.demand;
         let metrics = MetricSettings { demand, names: self.names.clone(), ..MetricSettings::default() };
         let interval_ns = self.interval.map_or(metrics.interval_ns, nanoseconds);
         let ignored_attributes = self.ignored_attributes.clone();
         Settings {
             metrics: MetricSettings { interval_ns, ..metrics },
-            logs: LogSettings { demand, ignored_attributes: ignored_attributes.clone(), ..LogSettings::default() },
+            logs: self.of_logs(logs),
             traces: TraceSettings { demand, ignored_attributes, ..TraceSettings::default() },
         }
+    }
+
+    fn of_logs(&self, sides: [Has; 2]) -> LogSettings {
+        let answers = |has: &&Has| matches!(has, Has::Answers(_));
+        let is_of_loki = sides.contains(&Has::Answers(Kind::Loki));
+        let (mut compared, mut keys) = (LogFields::Records, LogKeys::AsWritten);
+        let mut settings = LogSettings { demand: self.demand, ..LogSettings::default() };
+        settings.ignored_attributes.clone_from(&self.ignored_attributes);
+        if sides.iter().any(|has| answers(&has)) {
+            // Different backends keep different things beside a line, and Loki knows no dots.
+            keys = LogKeys::Underscored;
+            compared = if sides[0] == sides[1] { LogFields::Records } else { LogFields::Bodies };
+        }
+        if sides.iter().all(|has| answers(&has)) {
+            settings.stream_labels.clear();
+        }
+        if is_of_loki {
+            // Loki finds out by itself how severe a line is.
+            settings.ignored_attributes.push("detected_level".to_owned());
+        }
+        settings.compared = match self.logs {
+            None => compared,
+            Some(LogsCompared::Records) => LogFields::Records,
+            Some(LogsCompared::Bodies) => LogFields::Bodies,
+            Some(LogsCompared::Counts) => LogFields::Counts,
+        };
+        settings.keys = keys;
+        settings.stream_labels = self.stream_labels.clone().unwrap_or(settings.stream_labels);
+        settings
     }
 }
 
@@ -63,7 +108,19 @@ fn read(migration: &mut Section<'_>) -> Asked {
     let rules = migration.children("names", read_rule).into_iter().flatten().collect();
     let mut asked = migration.child("parity", read_parity);
     asked.names.rules = rules;
+    asked.queried = [migration.child("legacy", read_side), migration.child("new", read_side)];
+    // What a migration is beside that, others read.
+    for key in ["name", "deadline", "teams", "stages", "gates"] {
+        migration.node(key);
+    }
     asked
+}
+
+fn read_side(side: &mut Section<'_>) -> Vec<Queried> {
+    for key in ["receivers", "exporters"] {
+        side.node(key);
+    }
+    side.child("query", read_query)
 }
 
 fn read_rule(rule: &mut Section<'_>) -> Option<Rule> {
@@ -84,12 +141,20 @@ fn read_parity(parity: &mut Section<'_>) -> Asked {
     let interval = parity.get("interval").duration().optional();
     let ignored = parity.child("ignore", |ignore| ignore.get("labels").strings().or_default());
     let resource: BTreeSet<String> = parity.get("resource_labels").strings().or_default().into_iter().collect();
+    let logs = [("records", LogsCompared::Records), ("bodies", LogsCompared::Bodies), ("counts", LogsCompared::Counts)];
+    let logs = parity.get("logs").one_of(&logs).optional();
+    let stream_labels = parity.get("stream_labels").strings().optional();
     let names = NameSettings {
         ignored_labels: ignored.iter().cloned().collect(),
         resource_labels: resource,
         ..NameSettings::default()
     };
-    Asked { demand, names, settle, interval, ignored_attributes: ignored }
+    // These are of a comparison that goes on while `run` does.
+    for key in ["sample", "every", "buffer", "answers"] {
+        parity.node(key);
+    }
+    let queried = <[Vec<Queried>; 2]>::default();
+    Asked { demand, names, settle, interval, ignored_attributes: ignored, logs, stream_labels, queried }
 }
 
 /// Reads `1%` or `0.01`: more than nothing and less than all.

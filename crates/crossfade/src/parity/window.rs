@@ -47,12 +47,17 @@ impl Window {
 /// From when to when a batch is.
 pub(super) fn extent(batch: &Batch) -> Window {
     let mut window = Window::EMPTY;
+    each_time(batch, &mut |time| window.add(time));
+    window
+}
+
+/// When each item of a batch is.
+pub(super) fn each_time(batch: &Batch, take: &mut impl FnMut(u64)) {
     let mut keep = |time| {
-        window.add(time);
-        true
+        take(time);
+        false
     };
     copy(batch.signal(), 0, batch.bytes(), &mut Vec::new(), &mut keep);
-    window
 }
 
 /// What a scraper and a ruler say of themselves: it differs between two of them by its nature.
@@ -70,7 +75,11 @@ pub(super) fn is_of_the_scraper(name: &str) -> bool {
         "series_limit",
     ];
     let of_scrapes = name.strip_prefix("scrape_").is_some_and(|rest| OF_SCRAPES.contains(&rest));
-    of_scrapes || matches!(name, "up" | "ALERTS" | "ALERTS_FOR_STATE")
+    // What exporters say of a single scrape.
+    let of_one_scrape = ["_scrape_duration_seconds", "_scrape_collector_duration_seconds"];
+    of_scrapes
+        || of_one_scrape.iter().any(|end| name.ends_with(end))
+        || matches!(name, "up" | "ALERTS" | "ALERTS_FOR_STATE")
 }
 
 /// The items of a batch that lie in the window, without those of scrapers.

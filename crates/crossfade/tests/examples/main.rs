@@ -7,5 +7,6 @@ mod support;
 
 mod jaeger;
 mod opencensus;
+mod parity;
 mod statsd;
 mod zipkin;

@@ -2,10 +2,13 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod answers;
 mod backends;
+mod captures;
 mod docs;
 mod reports;
 mod scene;
+mod stores;
 
 use std::fs;
 
@@ -84,7 +87,8 @@ fn errors_have_an_exit_code_of_their_own() {
     assert!(err.contains("cannot open gone.jsonl"), "{err}");
     let (_, err) = check_exit(directory.path(), &with(&["--margin", "200%"]), 3);
     assert!(err.contains("less than 100 %"), "{err}");
-    check_exit(directory.path(), &["--legacy", "legacy.jsonl"], 3);
+    let (_, err) = check_exit(directory.path(), &["--legacy", "legacy.jsonl"], 3);
+    assert!(err.contains("where is the new side?") && err.contains("migration.new.query"), "{err}");
     check_exit(directory.path(), &["--help"], 0);
     fs::write(directory.path().join("q.promql"), "up").unwrap();
     let (_, err) = check_exit(directory.path(), &with(&["--queries", "q.promql"]), 3);

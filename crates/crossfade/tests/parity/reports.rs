@@ -38,9 +38,11 @@ fn junit_has_a_case_for_each_subject() {
 fn every_name_in_a_page_is_inert() {
     let out = report("html");
     assert!(!out.contains("<img") && !out.contains("<script") && !out.contains("javascript:"));
-    assert!(out.contains("&lt;img src=x onerror=alert(1)&gt;"), "the name is shown");
+    assert!(out.replace("<wbr>", "").contains("&lt;img src=x onerror=alert(1)&gt;"), "the name is shown");
     assert!(out.contains("http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'"));
     assert_eq!(out.matches("<polyline").count(), 2, "one chart for each side");
+    // Links lead to places of the page itself.
+    let out = out.replace("href=\"#", "");
     for loaded in ["src=\"", "href=\"", "url(", "@import"] {
         assert!(!out.contains(loaded), "{loaded}");
     }

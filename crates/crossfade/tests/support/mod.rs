@@ -73,6 +73,13 @@ pub fn check_delivered(config: &Path, expected: &[(&str, u64)]) {
     ledger(config, |answer| expected.iter().all(|(exporter, items)| delivered(answer, exporter) == *items));
 }
 
+/// Where the admin API of a configuration that [`write`] wrote is.
+pub fn admin_port(config: &Path) -> u16 {
+    let text = std::fs::read_to_string(config).unwrap();
+    let port = text.rsplit_once("admin: {endpoint: 'localhost:").unwrap().1;
+    port.split('\'').next().unwrap().parse().unwrap()
+}
+
 /// Writes a configuration with an admin endpoint of its own and without own metrics.
 pub fn write(directory: &Path, name: &str, yaml: &str) -> PathBuf {
     let file = directory.join(name);

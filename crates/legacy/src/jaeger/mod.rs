@@ -1,4 +1,4 @@
-//! Jaeger: `jaeger.api_v2` in protobuf and `jaeger.thrift`, to OTLP and back.
+//! Jaeger: `jaeger.api_v2` in protobuf and `jaeger.thrift`, to OTLP and back, and the JSON of its query API to OTLP.
 //!
 //! Specification: OpenTelemetry,
 //! [OpenTelemetry to Jaeger Transformation](https://opentelemetry.io/docs/specs/otel/trace/sdk_exporters/jaeger/) and
@@ -75,6 +75,7 @@
 
 mod from_otlp;
 mod group;
+mod json;
 pub mod model;
 mod names;
 mod proto;
@@ -86,6 +87,7 @@ mod to_otlp;
 use otlp::{Batch, Signal};
 
 use crate::thrift::Protocol;
+pub use json::{Answer, QueriedTrace, from_json};
 
 /// Why bytes are nothing of Jaeger's.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -114,6 +116,23 @@ pub enum Malformed {
         field: &'static str,
         /// Its length, in bytes.
         length: usize,
+    },
+    /// Not JSON, or none of the query API's; the message names line and column.
+    #[error("malformed answer: {0}")]
+    Json(String),
+    /// A text that is no id in hexadecimal.
+    #[error("{field} is `{text}`, which is no id")]
+    Id {
+        /// The field.
+        field: &'static str,
+        /// The text, cut to a bounded length.
+        text: String,
+    },
+    /// A binary value that is not in base64.
+    #[error("the binary value of the tag `{key}` is not in base64")]
+    Base64 {
+        /// The tag, cut to a bounded length.
+        key: String,
     },
 }
 

@@ -1,4 +1,4 @@
-//! Golden files: `testdata/jaeger/to_otlp`, `from_otlp` and `clients`. `UPDATE_GOLDEN=1` writes what is expected anew.
+//! Golden files: `testdata/jaeger/to_otlp`, `from_otlp`, `clients` and `query`. `UPDATE_GOLDEN=1` writes what is expected anew.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -102,5 +102,16 @@ fn what_clients_send_is_read() {
             other => panic!("{other}"),
         };
         check(&file, &case, "otlp", otlp_json(&batch.unwrap()));
+    }
+}
+
+#[test]
+fn what_the_query_api_answers_is_read() {
+    for file in files("query") {
+        let case = read(&file);
+        let answer = jaeger::from_json(case["answer"].to_string().as_bytes()).unwrap();
+        let found: Vec<Value> = answer.traces.iter().map(|trace| otlp_json(&trace.batch)).collect();
+        check(&file, &case, "otlp", json!(found));
+        check(&file, &read(&file), "errors", json!(answer.errors));
     }
 }

@@ -207,3 +207,37 @@ fn no_bytes_break_the_readers() {
         drive(0x1c, &batch.thrift(protocol), |bytes| check_valid(jaeger::from_thrift(bytes, protocol)));
     }
 }
+
+/// An answer of the query API with something of everything.
+const ANSWER: &str = include_str!("../../testdata/jaeger/query/jaeger.json");
+
+fn check_json(answer: &str, expected: &str) {
+    let found = jaeger::from_json(answer.as_bytes()).map(|answer| answer.traces.len());
+    let said = found.unwrap_err().to_string();
+    assert!(said.contains(expected), "{said}");
+}
+
+#[test]
+fn what_is_wrong_in_an_answer_is_told() {
+    let with = |span: &str| format!("{{\"data\":[{{\"traceID\":\"1\",\"spans\":[{{{span}}}]}}]}}");
+    let sound = "\"traceID\":\"1\",\"spanID\":\"1\",\"startTime\":1,\"duration\":1";
+    assert_eq!(jaeger::from_json(with(sound).as_bytes()).unwrap().traces[0].batch.items(), 1);
+    check_json("<html>", "malformed answer: ");
+    check_json("{\"data\":7}", "malformed answer: ");
+    check_json(&with("\"traceID\":\"1\""), "missing field `spanID`");
+    check_json(&with(&sound.replace("\"spanID\":\"1\"", "\"spanID\":\"no id\"")), "spanID is `no id`, which is no id");
+    check_json(
+        &with(&format!("{sound},\"tags\":[{{\"key\":\"k\",\"type\":\"binary\",\"value\":\"?\"}}]")),
+        "the binary value of the tag `k` is not in base64",
+    );
+}
+
+#[test]
+fn no_bytes_break_the_reader_of_answers() {
+    let case: serde_json::Value = serde_json::from_str(ANSWER).unwrap();
+    let answer = case["answer"].to_string();
+    drive(0x1e, answer.as_bytes(), |bytes| match jaeger::from_json(bytes) {
+        Ok(answer) => answer.traces.into_iter().all(|trace| check_valid(Ok(trace.batch))),
+        Err(_) => false,
+    });
+}

@@ -153,7 +153,7 @@ fn what_stands_still_on_both_sides_is_equal_and_says_that_nothing_was_counted() 
         (scene.per_second, scene.late, scene.hours) = (1e-9, late, hours);
         let (verdict, found) = scene.run();
         assert_eq!((all_there(&verdict), found), (Some(0.0), None), "{verdict:?}");
-        assert_eq!(verdict.sentence(), "equal within 0.00 %; nothing was counted on either side");
+        assert_eq!(verdict.sentence(), "exactly equal; nothing was counted on either side");
     }
 }
 

@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 
 use super::Count;
+use super::waiting::Waiting;
+use crate::halves::Halves;
 
 /// So many samples of a side wait to be sealed; beyond it the oldest are sealed early.
 const WAITING_MAX: usize = 4096;
@@ -24,12 +26,66 @@ pub(super) struct Sealed {
     pub(super) epoch: u32,
 }
 
+/// The same in words of 32 bits, which is no larger than its parts.
+#[derive(Clone, Copy, Debug)]
+struct Kept {
+    time_unix_ns: Halves,
+    value: Halves,
+    epoch: u32,
+}
+
+impl Kept {
+    fn of(sealed: Sealed) -> Kept {
+        let Sealed { time_unix_ns, value, epoch } = sealed;
+        Kept { time_unix_ns: Halves::of(time_unix_ns), value: Halves::of(value.to_bits()), epoch }
+    }
+
+    fn time_unix_ns(&self) -> u64 {
+        self.time_unix_ns.whole()
+    }
+
+    fn sealed(&self) -> Sealed {
+        let (time_unix_ns, value) = (self.time_unix_ns(), f64::from_bits(self.value.whole()));
+        Sealed { time_unix_ns, value, epoch: self.epoch }
+    }
+}
+
 /// Where a counter fell: the last sample before, and the first one after.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Fall {
     pub(super) before_unix_ns: u64,
     pub(super) after_unix_ns: u64,
     pub(super) epoch: u32,
+}
+
+/// Falls that wait, of which there are hardly any.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Falls(Option<Box<Queue>>);
+
+#[derive(Clone, Debug, Default)]
+struct Queue(VecDeque<Fall>);
+
+impl Falls {
+    pub(super) fn front(&self) -> Option<&Fall> {
+        self.0.as_ref()?.0.front()
+    }
+
+    pub(super) fn pop_front(&mut self) {
+        let Some(falls) = &mut self.0 else { return };
+        falls.0.pop_front();
+        if falls.0.is_empty() {
+            self.0 = None;
+        }
+    }
+
+    /// If there are too many, the oldest one goes.
+    fn push_back(&mut self, fall: Fall) {
+        let Queue(falls) = &mut **self.0.get_or_insert_default();
+        falls.push_back(fall);
+        if falls.len() > FALLS_MAX {
+            falls.pop_front();
+        }
+    }
 }
 
 /// The first sample of a side.
@@ -45,11 +101,11 @@ pub(super) struct Birth {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Track {
     /// Not sealed yet, by time.
-    waiting: VecDeque<Count>,
+    waiting: Waiting,
     /// Sealed and still needed, in order.
-    sealed: VecDeque<Sealed>,
+    sealed: VecDeque<Kept>,
     /// How many of them were compared with the other side.
-    pub(super) compared: usize,
+    pub(super) compared: u32,
     pub(super) epoch: u32,
     pub(super) last: Option<Count>,
     pub(super) birth: Option<Birth>,
@@ -57,7 +113,7 @@ pub(super) struct Track {
     pub(super) beginning_unix_ns: Option<u64>,
     pub(super) resets: u32,
     pub(super) samples: u64,
-    pub(super) falls: VecDeque<Fall>,
+    pub(super) falls: Falls,
     /// Falls that the other side did not have.
     pub(super) alone: u32,
     /// New starts that were stated while the count went on.
@@ -90,7 +146,7 @@ pub(super) enum Cover {
 /// Makes room for a little more where there is none: a series has no bytes to spare, and long queues are rare.
 fn grow<T>(queue: &mut VecDeque<T>) {
     if queue.len() == queue.capacity() {
-        queue.reserve_exact(4 + queue.len() / 4);
+        queue.reserve_exact(1 + queue.len() / 8);
     }
 }
 
@@ -100,26 +156,19 @@ impl Track {
         if self.last.is_some_and(|last| count.time_unix_ns <= last.time_unix_ns) || !count.value.is_finite() {
             return;
         }
-        let at = self.waiting.partition_point(|known| known.time_unix_ns < count.time_unix_ns);
-        match self.waiting.get_mut(at).filter(|known| known.time_unix_ns == count.time_unix_ns) {
-            Some(known) => *known = count,
-            None => {
-                grow(&mut self.waiting);
-                self.waiting.insert(at, count);
-            }
-        }
-        if self.waiting.len() > WAITING_MAX
-            && let Some(oldest) = self.waiting.pop_front()
-        {
-            self.seal_one(oldest);
+        self.waiting.insert(count);
+        if self.waiting.len() > WAITING_MAX {
+            self.seal_oldest(1);
         }
     }
 
     pub(super) fn seal(&mut self, watermark_unix_ns: u64) {
-        while self.waiting.front().is_some_and(|count| count.time_unix_ns <= watermark_unix_ns) {
-            let Some(count) = self.waiting.pop_front() else { break };
-            self.seal_one(count);
-        }
+        self.seal_oldest(self.waiting.until(watermark_unix_ns));
+    }
+
+    fn seal_oldest(&mut self, oldest: usize) {
+        (0..oldest).for_each(|at| self.seal_one(self.waiting.get(at)));
+        self.waiting.forget(oldest);
     }
 
     fn seal_one(&mut self, count: Count) {
@@ -137,7 +186,11 @@ impl Track {
         self.last = Some(count);
         self.samples += 1;
         grow(&mut self.sealed);
-        self.sealed.push_back(Sealed { time_unix_ns: count.time_unix_ns, value: count.value, epoch: self.epoch });
+        self.sealed.push_back(Kept::of(Sealed {
+            time_unix_ns: count.time_unix_ns,
+            value: count.value,
+            epoch: self.epoch,
+        }));
     }
 
     fn follow(&mut self, last: Count, count: Count, beginning: Option<u64>) {
@@ -163,30 +216,27 @@ impl Track {
         if falls {
             let (before_unix_ns, after_unix_ns) = (last.time_unix_ns, count.time_unix_ns);
             self.falls.push_back(Fall { before_unix_ns, after_unix_ns, epoch: self.epoch });
-            if self.falls.len() > FALLS_MAX {
-                self.falls.pop_front();
-            }
         }
     }
 
     /// The last sample at or before, and the first at or after; none while the second is not there yet.
     pub(super) fn around(&self, low_unix_ns: u64, high_unix_ns: u64) -> Around {
-        let after = self.sealed.partition_point(|sealed| sealed.time_unix_ns < high_unix_ns);
-        match (self.at_or_before(low_unix_ns), self.sealed.get(after)) {
+        let after = self.sealed.partition_point(|sealed| sealed.time_unix_ns() < high_unix_ns);
+        match (self.at_or_before(low_unix_ns), self.sealed.get(after).map(Kept::sealed)) {
             (_, None) => Around::Later,
             (None, Some(_)) => Around::Never,
-            (Some(low), Some(high)) => Around::Between(low, *high),
+            (Some(low), Some(high)) => Around::Between(low, high),
         }
     }
 
     pub(super) fn at_or_before(&self, time_unix_ns: u64) -> Option<Sealed> {
-        let before = self.sealed.partition_point(|sealed| sealed.time_unix_ns <= time_unix_ns);
-        before.checked_sub(1).map(|at| self.sealed[at])
+        let before = self.sealed.partition_point(|sealed| sealed.time_unix_ns() <= time_unix_ns);
+        before.checked_sub(1).map(|at| self.sealed[at].sealed())
     }
 
     pub(super) fn at_or_after(&self, time_unix_ns: u64) -> Option<Sealed> {
-        let after = self.sealed.partition_point(|sealed| sealed.time_unix_ns < time_unix_ns);
-        self.sealed.get(after).copied()
+        let after = self.sealed.partition_point(|sealed| sealed.time_unix_ns() < time_unix_ns);
+        self.sealed.get(after).map(Kept::sealed)
     }
 
     /// Whether a count is so low that the next sample may be higher though it began anew in between, and nobody says since
@@ -211,14 +261,14 @@ impl Track {
 
     /// The first sample that was not compared yet.
     pub(super) fn next(&self) -> Option<Sealed> {
-        self.sealed.get(self.compared).copied()
+        self.sealed.get(self.compared as usize).map(Kept::sealed)
     }
 
     /// Forgets what lies before this time, but for the last sample there. A side that waits for one that stopped forgets
     /// its oldest samples too.
     pub(super) fn forget_before(&mut self, time_unix_ns: u64) {
         let is_old = |track: &Track| {
-            let second = track.sealed.get(1).is_some_and(|second| second.time_unix_ns <= time_unix_ns);
+            let second = track.sealed.get(1).is_some_and(|second| second.time_unix_ns() <= time_unix_ns);
             (track.compared > 0 && second) || track.sealed.len() > WAITING_MAX
         };
         while is_old(self) {

@@ -2,6 +2,7 @@ use otlp::encode::MetricsEncoder;
 use otlp::{Batch, NumberValue};
 
 use super::*;
+use crate::verdict::Cause;
 
 const SECOND_NS: u64 = 1_000_000_000;
 
@@ -129,6 +130,65 @@ fn two_writers_of_one_series_are_named() {
 }
 
 #[test]
+fn two_writers_that_say_no_start_are_named_too() {
+    let mut turn = 0;
+    let two = move |at: u64, value: i64| {
+        turn += 1;
+        let value = if turn % 2 == 0 { value + 500 } else { value };
+        Some(batch(at, &[Shown { name: "jobs_total", unit: "", labels: &[], instance: "a", value, start_s: 0 }]))
+    };
+    let one = |at: u64, value: i64| {
+        Some(batch(at, &[Shown { name: "jobs_total", unit: "", labels: &[], instance: "a", value, start_s: 0 }]))
+    };
+    let report = run(MetricSettings::default(), one, two);
+    let Verdict::Different(finding) = &report.metrics[0].verdict else { panic!("{report:?}") };
+    assert_eq!(finding.cause, Cause::DuplicateWriters { side: Side::New });
+}
+
+#[test]
+fn summaries_of_several_instances_are_compared_by_their_counts() {
+    let summary = |at: u64, instance: &str, count: u64, has_quantiles: bool| {
+        let mut encoder = MetricsEncoder::new();
+        encoder.resource_metrics(|resource| {
+            resource.resource(|resource| {
+                resource.attributes().string("service.instance.id", instance);
+            });
+            resource.scope_metrics(|scope| {
+                scope.metric(|metric| {
+                    metric.name("parsed_seconds").summary(|summary| {
+                        summary.point(|point| {
+                            point.time_unix_nano(at * SECOND_NS).count(count).sum(1.0);
+                            if has_quantiles {
+                                point.quantile(|quantile| {
+                                    quantile.quantile(0.5).value(1.0);
+                                });
+                            }
+                        });
+                    });
+                });
+            });
+        });
+        encoder.finish()
+    };
+    let judged = |has_quantiles: bool, kept: u64| {
+        let mut metrics = Metrics::new(MetricSettings::default());
+        for step in 1..1440u64 {
+            for (side, phase, kept) in [(Side::Legacy, 3, 100), (Side::New, 9, kept)] {
+                for instance in ["a", "b"] {
+                    let at = 10_000 + step * 15 + phase;
+                    let batch = summary(at, instance, (at - 10_000) * 10 * kept / 100, has_quantiles);
+                    metrics.observe(side, batch.metrics().unwrap());
+                }
+            }
+        }
+        metrics.close(u64::MAX).metrics[0].verdict.name()
+    };
+    assert_eq!(judged(false, 100), "equivalent");
+    assert_eq!(judged(true, 100), "not_comparable");
+    assert_eq!([judged(false, 80), judged(true, 80)], ["different", "different"]);
+}
+
+#[test]
 fn a_share_of_the_series_is_the_same_share_on_both_sides() {
     let all = |at: u64, value: i64| {
         let names: Vec<String> = (0..200).map(|name| format!("metric_{name}_total")).collect();
@@ -153,4 +213,101 @@ fn more_series_than_the_bound_are_left_out_and_counted() {
     let report = run(MetricSettings { series_max: 5, ..MetricSettings::default() }, all, all);
     assert_eq!(report.metrics.len(), 5);
     assert!(report.left_out_points > 0);
+}
+
+#[test]
+fn labels_in_another_order_and_by_other_names_are_the_same_series() {
+    let rule = crate::names::Rule {
+        legacy: "jobs".into(),
+        new: "work.done".into(),
+        labels: [("q".to_owned(), "queue".to_owned())].into(),
+        scale: 1.0,
+    };
+    let names = NameSettings { rules: vec![rule], ..NameSettings::default() };
+    let mut turn = 0;
+    let legacy = move |at: u64, value: i64| {
+        turn += 1;
+        let labels: &[_] = if turn % 2 == 0 { &[("q", "a"), ("b", "c")] } else { &[("b", "c"), ("q", "a")] };
+        Some(batch(at, &[Shown { name: "jobs", unit: "", labels, instance: "a", value, start_s: 10_000 }]))
+    };
+    let report = run(
+        MetricSettings { names, ..MetricSettings::default() },
+        legacy,
+        shown("work.done", &[("b", "c"), ("queue", "a"), ("instance", "x")]),
+    );
+    let [metric] = report.metrics.as_slice() else { panic!("{report:?}") };
+    assert_eq!(metric.counts, [("equivalent", 1)].into(), "{metric:?}");
+    let labels = [("b", "c"), ("queue", "a")].map(|(name, value)| (name.to_owned(), value.to_owned()));
+    assert_eq!(metric.series[0].identity, Identity { metric: "work.done".into(), labels: labels.to_vec() });
+}
+
+#[test]
+fn what_is_silent_keeps_its_verdict_while_others_go_on() {
+    let both = |at: u64, value: i64| {
+        let one = |name| Shown { name, unit: "", labels: &[], instance: "a", value, start_s: 10_000 };
+        let shown = if at < 13_000 { vec![one("ends_total"), one("other_total")] } else { vec![one("other_total")] };
+        Some(batch(at, &shown))
+    };
+    let report = run(MetricSettings::default(), both, both);
+    let [ends, other] = report.metrics.as_slice() else { panic!("{report:?}") };
+    let margin = |metric: &MetricVerdict| match metric.verdict {
+        Verdict::Equivalent { margin_ratio, .. } => margin_ratio,
+        _ => panic!("{metric:?}"),
+    };
+    // All of what it counted was judged: 150 of 29,550.
+    assert!((margin(ends) - 150.0 / 29_550.0).abs() < 1e-6 && margin(other) < margin(ends), "{report:?}");
+}
+
+#[test]
+fn texts_beyond_the_bound_are_left_out_and_counted() {
+    let long = "x".repeat(3000);
+    let mut metrics = Metrics::new(MetricSettings { series_max: 2, ..MetricSettings::default() });
+    for (value, instance) in [(1, "a"), (2, "b")] {
+        let labels = [("long", long.as_str())];
+        let shown = Shown { name: "jobs_total", unit: "", labels: &labels, instance, value, start_s: 10_000 };
+        metrics.observe(Side::New, batch(10_100, &[shown]).metrics().unwrap());
+    }
+    assert_eq!(metrics.close(0).left_out_points, 2);
+}
+
+/// Gauges of two instances, of which each side sees one so many seconds after the other.
+fn gauges(apart_s: [u64; 2], missing: bool) -> Verdict {
+    let mut metrics = Metrics::new(MetricSettings::default());
+    let show = |at: u64, instance: &str, value: f64| {
+        let mut encoder = MetricsEncoder::new();
+        encoder.resource_metrics(|resource| {
+            resource.resource(|resource| {
+                resource.attributes().string("service.instance.id", instance);
+            });
+            resource.scope_metrics(|scope| {
+                scope.metric(|metric| {
+                    metric.name("memory_bytes").gauge(|gauge| {
+                        gauge.point(|point| {
+                            point.time_unix_nano(at * SECOND_NS).value(NumberValue::Double(value));
+                        });
+                    });
+                });
+            });
+        });
+        encoder.finish()
+    };
+    for step in 0..1440u64 {
+        for (side, phase) in [(Side::Legacy, 0), (Side::New, 2)] {
+            let at = 10_000 + step * 15 + phase;
+            metrics.observe(side, show(at, "a", 100.0).metrics().unwrap());
+            if !(missing && side == Side::New) {
+                metrics.observe(side, show(at + apart_s[side as usize], "b", 200.0).metrics().unwrap());
+            }
+        }
+    }
+    metrics.close(u64::MAX).metrics[0].verdict.clone()
+}
+
+#[test]
+fn gauges_of_several_instances_do_not_differ_by_when_each_of_them_is_seen() {
+    for apart_s in [[3, 3], [7, 7], [1, 12], [0, 5]] {
+        let verdict = gauges(apart_s, false);
+        assert!(matches!(verdict, Verdict::Equivalent { .. }), "{apart_s:?}: {verdict:?}");
+    }
+    assert_eq!(gauges([3, 3], true).name(), "different");
 }

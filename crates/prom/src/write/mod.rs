@@ -1,4 +1,4 @@
-//! From OTLP to remote write 1.0.
+//! From OTLP to remote write 1.0, and requests of 1.0 and 2.0 read.
 //!
 //! Specification: OpenTelemetry, "Prometheus and OpenMetrics Compatibility",
 //! [OTLP Metric points to Prometheus](https://opentelemetry.io/docs/specs/otel/compatibility/prometheus_and_openmetrics/#otlp-metric-points-to-prometheus);
@@ -25,10 +25,12 @@ mod metric;
 mod native;
 mod points;
 pub mod proto;
+mod read;
 mod text;
 
 pub use convert::Converter;
 pub use lanes::{Partition, Request};
+pub use read::{MetadataV2, Read, ReadError, ReadSeries, RequestV2, SampleV2, TimeSeriesV2, Unread, read};
 pub use text::value_text;
 
 use crate::names::Strategy;

@@ -3,6 +3,7 @@
 
 mod cases;
 mod generate;
+mod read;
 mod reference;
 
 use otlp::{Batch, Limits, Signal};

@@ -1,91 +1,38 @@
 //! The client of a Prometheus HTTP API: <https://prometheus.io/docs/prometheus/latest/querying/api/>.
 
 use std::collections::{BTreeMap, HashMap};
-use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE};
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderValue};
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, Deserializer, Error as _, IgnoredAny, Visitor};
-use transport::http_client::{HttpClient, HttpClientSettings, HttpError, HttpRequest, shown};
-use transport::tls::TlsError;
+use transport::http_client::HttpRequest;
 use url::Url;
 use url::form_urlencoded::Serializer;
 
-/// An answer has so many bytes at most; what is more is asked for in parts.
-const ANSWER_BYTES_MAX: usize = 32 << 20;
-
-/// How long a backend may think.
-const TIMEOUT: Duration = Duration::from_secs(120);
-
-/// How long is waited before an unavailable backend is asked again.
-const PAUSES: [Duration; 2] = [Duration::from_millis(200), Duration::from_secs(2)];
-
-/// What a backend says of an error is shown up to here.
-const SAID_CHARS_MAX: usize = 300;
-
-/// Why a backend gave no answer. No text holds what is secret in an address.
-#[derive(Debug, thiserror::Error)]
-pub(in crate::parity) enum ApiError {
-    /// No connection, no complete answer in time, and the like.
-    #[error(transparent)]
-    Http(#[from] HttpError),
-    #[error(transparent)]
-    Tls(#[from] TlsError),
-    /// It wants other credentials.
-    #[error("{url} answers {status}: credentials are missing or wrong; put them into the address or a header")]
-    Credentials { url: String, status: StatusCode },
-    /// It answers with an error.
-    #[error("{url} answers {status}: {said}")]
-    Refused { url: String, status: StatusCode, said: String },
-    /// It answers more than is read.
-    #[error("{url} answers with more than {bytes_max} bytes")]
-    TooLarge { url: String, bytes_max: usize },
-    /// It answers something else.
-    #[error("{url} does not answer as a Prometheus HTTP API does: {problem}")]
-    Malformed { url: String, problem: String },
-}
-
-impl ApiError {
-    /// Whether less at a time may be answered.
-    pub(super) fn is_too_much(&self) -> bool {
-        match self {
-            ApiError::TooLarge { .. } | ApiError::Http(HttpError::TimedOut { .. }) => true,
-            ApiError::Refused { said, .. } => {
-                let said = said.to_ascii_lowercase();
-                ["too many", "too large", "exceed", "limit", "maximum", "timed out"]
-                    .iter()
-                    .any(|word| said.contains(word))
-            }
-            _ => false,
-        }
-    }
-}
+use crate::parity::api::{Answered, Api, ApiError};
 
 /// The API of one side.
 #[derive(Debug)]
-pub(super) struct Client {
-    http: HttpClient,
-    base: Url,
-}
+pub(super) struct Client(Api);
 
 /// A series of an answer.
 #[derive(Debug, Deserialize)]
-pub(super) struct Series {
-    pub(super) metric: BTreeMap<String, String>,
+pub(in crate::parity) struct Series {
+    pub(in crate::parity) metric: BTreeMap<String, String>,
     #[serde(default)]
-    pub(super) values: Vec<Sample>,
+    pub(in crate::parity) values: Vec<Sample>,
     /// Native histograms.
     #[serde(default)]
-    pub(super) histograms: Vec<IgnoredAny>,
+    pub(in crate::parity) histograms: Vec<IgnoredAny>,
 }
 
 /// A value at a time.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Sample {
-    pub(super) time_unix_ms: u64,
-    pub(super) value: f64,
+pub(in crate::parity) struct Sample {
+    pub(in crate::parity) time_unix_ms: u64,
+    pub(in crate::parity) value: f64,
 }
 
 impl<'de> Deserialize<'de> for Sample {
@@ -142,29 +89,20 @@ struct Described {
 
 impl Client {
     pub(super) fn new(base: &Url, headers: HeaderMap) -> Result<Client, ApiError> {
-        let settings = HttpClientSettings {
-            headers,
-            timeout: Some(TIMEOUT),
-            response_bytes_max: ANSWER_BYTES_MAX,
-            ..HttpClientSettings::default()
-        };
-        let mut base = base.clone();
-        base.set_query(None);
-        base.set_fragment(None);
-        Ok(Client { http: HttpClient::new(settings)?, base })
+        Api::new("a Prometheus HTTP API", base, headers).map(Client)
     }
 
     /// The names of all metrics that had a sample between two times.
     pub(super) async fn names(&self, from_unix_ms: u64, to_unix_ms: u64) -> Result<Vec<String>, ApiError> {
         let mut url = self.url("label/__name__/values");
         url.query_pairs_mut().append_pair("start", &seconds(from_unix_ms)).append_pair("end", &seconds(to_unix_ms));
-        self.ask(HttpRequest::get(url)).await
+        understood(&self.ask(HttpRequest::get(url)).await?)
     }
 
     /// The types of metrics, as far as they are known.
     pub(super) async fn types(&self) -> Result<HashMap<String, String>, ApiError> {
-        let asked = self.ask::<HashMap<String, Vec<Described>>>(HttpRequest::get(self.url("metadata"))).await;
-        match asked {
+        let asked = self.ask(HttpRequest::get(self.url("metadata"))).await;
+        match asked.and_then(|answered| understood::<HashMap<String, Vec<Described>>>(&answered)) {
             Ok(known) => {
                 Ok(known.into_iter().filter_map(|(name, known)| Some((name, known.into_iter().next()?.kind))).collect())
             }
@@ -214,84 +152,36 @@ impl Client {
         let body: String = Serializer::new(String::new()).extend_pairs(form).finish();
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
-        let matrix: Matrix = self.ask(HttpRequest::post(url.clone(), headers, Bytes::from(body))).await?;
+        let answered = self.ask(HttpRequest::post(url, headers, Bytes::from(body))).await?;
+        let matrix: Matrix = understood(&answered)?;
         match matrix.kind.as_str() {
             "matrix" => Ok(matrix.result),
-            kind => {
-                Err(ApiError::Malformed { url: shown(&url), problem: format!("a {kind} where a matrix was asked for") })
-            }
+            kind => Err(answered.malformed(&format!("a {kind} where a matrix was asked for"))),
         }
     }
 
     fn url(&self, path: &str) -> Url {
-        let mut url = self.base.clone();
-        url.set_path(&format!("{}/api/v1/{path}", self.base.path().trim_end_matches('/')));
-        url
+        self.0.url(&format!("api/v1/{path}"))
     }
 
-    async fn ask<T: DeserializeOwned>(&self, mut request: HttpRequest) -> Result<T, ApiError> {
-        request.headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
-        request.headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
-        let mut pauses = PAUSES.iter();
-        loop {
-            let reply = self.http.send(request.clone()).await;
-            let is_passing = match &reply {
-                Ok(reply) => matches!(reply.status.as_u16(), 429 | 502..=504),
-                Err(error) => matches!(error, HttpError::Broken { .. }),
-            };
-            if let Some(pause) = pauses.next().filter(|_| is_passing) {
-                tokio::time::sleep(*pause).await;
-                continue;
-            }
-            let reply = match reply {
-                // A compressed answer beyond the limit is an error of its coding.
-                Err(HttpError::Coding { url, .. }) => {
-                    return Err(ApiError::TooLarge { url, bytes_max: ANSWER_BYTES_MAX });
-                }
-                reply => reply?,
-            };
-            return understood(&shown(&request.url), reply.status, &reply.body, reply.truncated);
-        }
+    async fn ask(&self, request: HttpRequest) -> Result<Answered, ApiError> {
+        self.0.ask(request, said_in).await
     }
 }
 
-pub(super) fn understood<T: DeserializeOwned>(
-    url: &str,
-    status: StatusCode,
-    body: &[u8],
-    truncated: bool,
-) -> Result<T, ApiError> {
-    let url = url.to_owned();
-    if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
-        return Err(ApiError::Credentials { url, status });
-    }
-    if !status.is_success() {
-        let answer: Option<Answer<IgnoredAny>> = serde_json::from_slice(body).ok();
-        let said = answer.and_then(|answer| answer.error);
-        return Err(ApiError::Refused {
-            url,
-            status,
-            said: short(&said.unwrap_or_else(|| String::from_utf8_lossy(body).into())),
-        });
-    }
-    if truncated {
-        return Err(ApiError::TooLarge { url, bytes_max: ANSWER_BYTES_MAX });
-    }
-    let answer: Answer<T> = match serde_json::from_slice(body) {
-        Ok(answer) => answer,
-        Err(error) => return Err(ApiError::Malformed { url, problem: short(&error.to_string()) }),
-    };
-    match answer {
-        Answer { status, data: Some(data), .. } if status == "success" => Ok(data),
-        Answer { error: Some(said), .. } => Err(ApiError::Refused { url, status, said: short(&said) }),
-        _ => Err(ApiError::Malformed { url, problem: "neither data nor an error".to_owned() }),
-    }
+/// What the API says of an error.
+pub(in crate::parity) fn said_in(body: &[u8]) -> Option<String> {
+    serde_json::from_slice::<Answer<IgnoredAny>>(body).ok()?.error
 }
 
-/// In one line, and not longer than anyone reads.
-fn short(said: &str) -> String {
-    let line: String = said.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).take(SAID_CHARS_MAX).collect();
-    if line.is_empty() { "nothing more".to_owned() } else { line }
+/// The data of an answer.
+pub(in crate::parity) fn understood<T: DeserializeOwned>(answered: &Answered) -> Result<T, ApiError> {
+    match serde_json::from_slice::<Answer<T>>(&answered.body) {
+        Ok(Answer { status, data: Some(data), .. }) if status == "success" => Ok(data),
+        Ok(Answer { error: Some(said), .. }) => Err(answered.refused(&said)),
+        Ok(_) => Err(answered.malformed("neither data nor an error")),
+        Err(error) => Err(answered.malformed(&error.to_string())),
+    }
 }
 
 fn seconds(ms: u64) -> String {
@@ -300,11 +190,15 @@ fn seconds(ms: u64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use http::StatusCode;
+
     use super::*;
+    use crate::parity::api::{answered, checked};
 
     fn check(status: u16, body: &str, expected: Result<usize, &str>) {
-        let said =
-            understood::<Matrix>("http://host/api", StatusCode::from_u16(status).unwrap(), body.as_bytes(), false);
+        let status = StatusCode::from_u16(status).unwrap();
+        let said = checked(answered(body.as_bytes()), status, false, said_in);
+        let said = said.and_then(|answered| understood::<Matrix>(&answered));
         match (said, expected) {
             (Ok(matrix), Ok(series)) => assert_eq!(matrix.result.len(), series, "{body}"),
             (Err(error), Err(expected)) => assert!(error.to_string().contains(expected), "{error}"),
@@ -324,18 +218,10 @@ mod tests {
         check(200, &matrix("\"histograms\":[[1.5,{\"count\":\"1\"}]]"), Ok(1));
         check(200, &matrix("\"values\":[[-1,\"1\"]]"), Err("a time that is none"));
         check(200, &matrix("\"values\":[[1,\"one\"]]"), Err("`one` is no number"));
-        check(200, "<html>", Err("does not answer as a Prometheus HTTP API does"));
+        check(200, "<html>", Err("does not answer as a test does"));
         check(200, "{\"status\":\"success\"}", Err("neither data nor an error"));
         check(401, "no", Err("credentials are missing or wrong"));
         check(500, "{\"status\":\"error\",\"error\":\"the\\ndisk\"}", Err("500 Internal Server Error: the disk"));
         check(404, "", Err("404 Not Found: nothing more"));
-    }
-
-    #[test]
-    fn what_is_too_much_may_be_asked_for_in_parts() {
-        let said = "query processing would load too many samples into memory in query execution".to_owned();
-        let error = ApiError::Refused { url: String::new(), status: StatusCode::UNPROCESSABLE_ENTITY, said };
-        assert!(error.is_too_much());
-        assert!(!ApiError::Credentials { url: String::new(), status: StatusCode::FORBIDDEN }.is_too_much());
     }
 }

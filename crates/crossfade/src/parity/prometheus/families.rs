@@ -9,7 +9,7 @@ use otlp::{Batch, NumberValue, Temporality};
 
 /// What a metric measures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(in crate::parity) enum Kind {
     Counter,
     Gauge,
     Histogram,
@@ -18,7 +18,7 @@ pub(super) enum Kind {
 
 /// A metric with the names of its series.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Family {
+pub(in crate::parity) struct Family {
     pub(super) name: String,
     pub(super) kind: Kind,
     pub(super) members: Vec<String>,
@@ -56,11 +56,14 @@ fn belonging<'a>(name: &'a str, names: &BTreeSet<String>, types: &HashMap<String
             Some("histogram") if has(base, "_bucket") => return (base, Kind::Histogram),
             Some("summary") if suffix != "_bucket" => return (base, Kind::Summary),
             None if has(base, "_bucket") && has(base, "_count") => return (base, Kind::Histogram),
+            // Nothing else has both of these and no buckets.
+            None if suffix != "_bucket" && has(base, "_sum") && has(base, "_count") => return (base, Kind::Summary),
             _ => {}
         }
     }
     match types.get(name).map(String::as_str) {
         Some("summary") => (name, Kind::Summary),
+        None if has(name, "_sum") && has(name, "_count") && !has(name, "_bucket") => (name, Kind::Summary),
         _ => (name, kind_of_number(name, types)),
     }
 }
@@ -84,7 +87,7 @@ struct Partial {
 
 /// The samples of an answer as batches, each family's by time: what is one series after the mapping may come from
 /// several instances, and their counts add up in the order they are given.
-pub(super) fn batches(families: &[Family], answer: Vec<Series>) -> Vec<Batch> {
+pub(in crate::parity) fn batches(families: &[Family], answer: Vec<Series>) -> Vec<Batch> {
     let of_name: HashMap<&str, usize> = families
         .iter()
         .enumerate()
@@ -244,6 +247,9 @@ mod tests {
         check(&latency, &[], &[("t", Kind::Histogram, 3)]);
         check(&latency, &[("t", "histogram")], &[("t", Kind::Histogram, 3)]);
         check(&["q", "q_count", "q_sum"], &[("q", "summary")], &[("q", Kind::Summary, 3)]);
+        check(&["q", "q_count", "q_sum"], &[], &[("q", Kind::Summary, 3)]);
+        check(&["q_count", "q_sum"], &[], &[("q", Kind::Summary, 2)]);
+        check(&["q_sum"], &[], &[("q_sum", Kind::Gauge, 1)]);
         check(
             &["a_total", "b", "c_count"],
             &[],

@@ -1,21 +1,22 @@
 //! Live backends: what Prometheus, VictoriaMetrics and Mimir answer over the Prometheus HTTP API.
 
+mod catalogue;
 mod client;
 mod families;
 mod queries;
 
-use std::collections::{BTreeSet, HashMap};
-
 use anyhow::Context;
 use http::HeaderMap;
 use otlp::Batch;
-use parity::{Rule, Side};
+use parity::Side;
 use url::Url;
 
-use super::Header;
 use super::window::Window;
-use client::{Client, Series};
-use families::{Family, batches, families, numbers};
+pub(super) use catalogue::{Catalogue, agree};
+use client::Client;
+pub(super) use client::{Sample, Series, said_in, understood};
+use families::numbers;
+pub(super) use families::{Family, batches};
 use queries::kind_of_answer;
 pub(super) use queries::{Query, read as read_queries};
 
@@ -30,9 +31,7 @@ const PART_MS_MIN: u64 = 60_000;
 pub(super) struct Backend {
     client: Client,
     side: Side,
-    names: BTreeSet<String>,
-    types: HashMap<String, String>,
-    families: Vec<Family>,
+    pub(super) catalogue: Catalogue,
     /// Samples that are native histograms, which are not compared.
     pub(super) native_histograms: u64,
 }
@@ -46,41 +45,18 @@ struct Part<'a> {
 }
 
 impl Backend {
-    pub(super) fn new(side: Side, base: &Url, headers: &[Header]) -> anyhow::Result<Backend> {
-        let headers: HeaderMap = headers.iter().map(|Header(name, value)| (name.clone(), value.clone())).collect();
+    pub(super) fn new(side: Side, base: &Url, headers: HeaderMap) -> anyhow::Result<Backend> {
         let client = Client::new(base, headers)?;
-        let (names, types, families) = Default::default();
-        Ok(Backend { client, side, names, types, families, native_histograms: 0 })
+        Ok(Backend { client, side, catalogue: Catalogue::new(side), native_histograms: 0 })
     }
 
     /// Asks which metrics there are.
     pub(super) async fn learn(&mut self, window: Window) -> anyhow::Result<()> {
         let (from, to) = (window.from_unix_ns / 1_000_000, window.to_unix_ns / 1_000_000);
         let told = || format!("cannot read the {} side", self.side);
-        self.names = self.client.names(from, to).await.with_context(told)?.into_iter().collect();
-        self.types = self.client.types().await.with_context(told)?;
+        self.catalogue.names = self.client.names(from, to).await.with_context(told)?.into_iter().collect();
+        self.catalogue.types = self.client.types().await.with_context(told)?;
         Ok(())
-    }
-
-    /// Puts the metrics together, with what the other side knows of types where this one knows nothing.
-    pub(super) fn agree(&mut self, other: Option<&Backend>, rules: &[Rule]) {
-        if let Some(other) = other {
-            let counterpart = |name: &str| {
-                let rule = rules.iter().find(|rule| match self.side {
-                    Side::Legacy => rule.legacy == name,
-                    Side::New => rule.new == name,
-                });
-                let renamed = rule.map(|rule| if self.side == Side::Legacy { &rule.new } else { &rule.legacy });
-                renamed.and_then(|name| other.types.get(name)).or_else(|| other.types.get(name)).cloned()
-            };
-            let suffixes = ["", "_total", "_bucket", "_count", "_sum"];
-            let bases = self.names.iter().flat_map(|name| suffixes.iter().filter_map(|end| name.strip_suffix(end)));
-            let unknown: BTreeSet<&str> = bases.filter(|name| !self.types.contains_key(*name)).collect();
-            let learned = unknown.into_iter().filter_map(|name| Some((name.to_owned(), counterpart(name)?)));
-            let learned: Vec<_> = learned.collect();
-            self.types.extend(learned);
-        }
-        self.families = families(&self.names, &self.types);
     }
 
     /// Reads the raw samples of all metrics, later than `from` and up to `to`.
@@ -90,7 +66,7 @@ impl Backend {
         to_unix_ms: u64,
         observe: &mut impl FnMut(Batch),
     ) -> anyhow::Result<()> {
-        let packs = self.families.chunks(FAMILIES_AT_ONCE).rev();
+        let packs = self.catalogue.families.chunks(FAMILIES_AT_ONCE).rev();
         let mut parts: Vec<Part<'_>> = packs.map(|families| Part { families, from_unix_ms, to_unix_ms }).collect();
         while let Some(part) = parts.pop() {
             let selector = selector(part.families);
@@ -121,7 +97,7 @@ impl Backend {
                 match self.client.answers(expression, from, to - 1, step_ms).await {
                     Ok(answer) => {
                         self.native_histograms += natives(&answer);
-                        let kind = kind_of_answer(expression, &self.types);
+                        let kind = kind_of_answer(expression, &self.catalogue.types);
                         let series = answer.into_iter().map(|Series { mut metric, values, .. }| {
                             metric.remove("__name__");
                             (metric, values)
@@ -190,7 +166,11 @@ fn literally(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+
+    use super::families::families;
     use super::*;
+    use crate::parity::api::answered;
 
     #[test]
     fn names_are_selected_literally() {
@@ -225,7 +205,7 @@ mod tests {
                     _ => drop(bytes.remove(at)),
                 }
             }
-            if let Ok(matrix) = client::understood::<client::Matrix>("", http::StatusCode::OK, &bytes, false) {
+            if let Ok(matrix) = client::understood::<client::Matrix>(&answered(&bytes)) {
                 understood += 1;
                 for batch in batches(&families, matrix.result) {
                     assert!(Batch::parse(batch.signal(), batch.bytes().clone(), &otlp::Limits::default()).is_ok());

@@ -1,0 +1,299 @@
+//! One series: what both sides counted of it, by the comparator of its kind, and the verdict.
+
+use prom::names::MetricKind;
+
+use super::{Known, MetricSettings, worst};
+use crate::counter::{Count, Counter};
+use crate::gauge::{Gauge, Level};
+use crate::histogram::Histogram;
+use crate::levels::Levels;
+use crate::members::{Form, Members, PAUSE_NS};
+use crate::series_sets::Presence;
+use crate::verdict::{Cause, Demand, Finding, Needs, Reason, Side, Verdict};
+
+/// So many events of one side make the silence of the other one's deltas a stop.
+const STOPPED_EVENTS_MIN: f64 = 10.0;
+
+/// What compares a series.
+#[derive(Clone, Debug)]
+pub(super) enum Comparing {
+    Counter(Box<Counted>),
+    Gauge(Box<Levelled>),
+    Histogram(Box<Histogram>),
+    Summary(Box<Summary>),
+}
+
+/// A counter, and who writes it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Counted {
+    counter: Counter,
+    members: [Members; 2],
+}
+
+/// A gauge.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Levelled {
+    gauge: Gauge,
+    writers: [Levels; 2],
+}
+
+/// A summary: its count as a counter, its quantiles only where one instance writes them.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Summary {
+    count: Counted,
+    quantiles: Vec<(f64, Gauge)>,
+}
+
+/// When each side had a series, and what else is known of it beside its values.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Seen {
+    pub(super) presence: [Presence; 2],
+    pub(super) mixed_kinds: bool,
+    /// Whether a side sends deltas.
+    pub(super) deltas: [bool; 2],
+    /// Whether it waits to be judged.
+    pub(super) is_pending: bool,
+}
+
+/// A verdict in little memory: of many series, most are equal without a word, or need more events.
+#[derive(Clone, Debug)]
+pub(super) enum Judged {
+    Equal { margin_ratio: f64, confidence: f64 },
+    NeedsEvents { seen: f64, more: f64, margin_ratio: f64 },
+    Other(Box<Verdict>),
+}
+
+impl From<Verdict> for Judged {
+    fn from(verdict: Verdict) -> Self {
+        match verdict {
+            Verdict::Equivalent { margin_ratio, confidence, remark: None } => {
+                Judged::Equal { margin_ratio, confidence }
+            }
+            Verdict::Inconclusive { needs: Needs::Events { seen, more, margin_ratio } } => {
+                Judged::NeedsEvents { seen, more, margin_ratio }
+            }
+            other => Judged::Other(Box::new(other)),
+        }
+    }
+}
+
+impl Judged {
+    pub(super) fn verdict(&self) -> Verdict {
+        match self {
+            Judged::Equal { margin_ratio, confidence } => {
+                Verdict::Equivalent { margin_ratio: *margin_ratio, confidence: *confidence, remark: None }
+            }
+            Judged::NeedsEvents { seen, more, margin_ratio } => {
+                let needs = Needs::Events { seen: *seen, more: *more, margin_ratio: *margin_ratio };
+                Verdict::Inconclusive { needs }
+            }
+            Judged::Other(verdict) => (**verdict).clone(),
+        }
+    }
+}
+
+impl Comparing {
+    pub(super) fn suits(&self, kind: MetricKind) -> bool {
+        use MetricKind::{ExponentialHistogram, Gauge, Histogram, MonotonicSum, NonMonotonicSum, Summary, Unknown};
+        match self {
+            Comparing::Counter(_) => matches!(kind, MonotonicSum),
+            Comparing::Gauge(_) => matches!(kind, Gauge | NonMonotonicSum | Unknown),
+            Comparing::Histogram(_) => matches!(kind, Histogram | ExponentialHistogram),
+            Comparing::Summary(_) => matches!(kind, Summary),
+        }
+    }
+}
+
+/// What is asked where a side trails itself by up to an interval of its writers.
+fn trailing(settings: &MetricSettings) -> Demand {
+    Demand { skew_ns: settings.demand.skew_ns + settings.interval_ns, ..settings.demand }
+}
+
+fn of_histogram(histogram: &Histogram, settings: &MetricSettings) -> Demand {
+    if histogram.are_several() { trailing(settings) } else { settings.demand }
+}
+
+impl Counted {
+    pub(super) fn observe(&mut self, side: Side, writer: u64, form: Form, count: Count) {
+        let members = &mut self.members[side as usize];
+        if let Some(count) = members.add(writer, form, count) {
+            self.counter.observe(side, count);
+        }
+        if form == Form::Delta || members.are_several() {
+            self.counter.adds_up(side);
+        }
+    }
+
+    /// Takes note that a side was there before it had this series.
+    pub(super) fn is_born_late(&mut self, side: Side) {
+        self.counter.is_born_late(side);
+    }
+
+    /// Where several writers add up, a side trails itself by up to an interval of theirs.
+    fn demand(&self, settings: &MetricSettings) -> Demand {
+        if self.are_several() { trailing(settings) } else { settings.demand }
+    }
+
+    fn are_several(&self) -> bool {
+        self.members.iter().any(Members::are_several)
+    }
+
+    /// What shows that two writers of a side share one identity, which those of the other side do not.
+    fn shared_identity(&self, side: Side) -> Option<String> {
+        self.members[side as usize].share_an_identity(&self.members[side.other() as usize])
+    }
+}
+
+impl Levelled {
+    pub(super) fn observe(&mut self, side: Side, writer: u64, level: Level) {
+        let levels = &mut self.writers[side as usize];
+        if levels.is_joined_by(writer) {
+            // One of several is not what all of them are.
+            self.gauge.retract(side, level.time_unix_ns.saturating_sub(PAUSE_NS));
+        }
+        if let Some(level) = levels.add(writer, level) {
+            self.gauge.observe(side, level);
+        }
+    }
+
+    fn are_several(&self) -> bool {
+        self.writers.iter().any(Levels::are_several)
+    }
+}
+
+impl Summary {
+    pub(super) fn count(&mut self, side: Side, writer: u64, count: Count) {
+        self.count.observe(side, writer, Form::Cumulative, count);
+    }
+
+    pub(super) fn quantile(&mut self, side: Side, quantile: f64, level: Level) {
+        let at = self.quantiles.iter().position(|(known, _)| *known == quantile);
+        let at = at.unwrap_or_else(|| {
+            self.quantiles.push((quantile, Gauge::default()));
+            self.quantiles.len() - 1
+        });
+        self.quantiles[at].1.observe(side, level);
+    }
+}
+
+impl Comparing {
+    pub(super) fn new(kind: MetricKind) -> Comparing {
+        match kind {
+            MetricKind::MonotonicSum => Comparing::Counter(Box::default()),
+            MetricKind::Histogram | MetricKind::ExponentialHistogram => Comparing::Histogram(Box::default()),
+            MetricKind::Summary => Comparing::Summary(Box::default()),
+            MetricKind::Gauge | MetricKind::NonMonotonicSum | MetricKind::Unknown => Comparing::Gauge(Box::default()),
+        }
+    }
+
+    pub(super) fn seal(&mut self, watermark_unix_ns: u64, settings: &MetricSettings) {
+        match self {
+            Comparing::Counter(counted) => {
+                let demand = counted.demand(settings);
+                counted.counter.seal(watermark_unix_ns, &demand);
+            }
+            Comparing::Gauge(levelled) => levelled.gauge.seal(watermark_unix_ns, &settings.demand),
+            Comparing::Histogram(histogram) => {
+                let demand = of_histogram(histogram, settings);
+                histogram.seal(watermark_unix_ns, &demand);
+            }
+            Comparing::Summary(summary) => {
+                let demand = summary.count.demand(settings);
+                summary.count.counter.seal(watermark_unix_ns, &demand);
+                summary.quantiles.iter_mut().for_each(|(_, gauge)| gauge.seal(watermark_unix_ns, &demand));
+            }
+        }
+    }
+
+    pub(super) fn verdict(&self, identity: Known<'_>, seen: &Seen, settings: &MetricSettings) -> Verdict {
+        if seen.mixed_kinds {
+            return Verdict::NotComparable { reason: Reason::DifferentKinds };
+        }
+        if let Some(two) = self.two_writers() {
+            return two;
+        }
+        if let Some(stopped) = self.stopped(seen, settings) {
+            return stopped;
+        }
+        match self {
+            Comparing::Counter(counted) => named(seen, counted.counter.verdict(&counted.demand(settings))),
+            Comparing::Gauge(levelled) if levelled.are_several() && is_percentile(identity) => {
+                Verdict::NotComparable { reason: Reason::PercentileOfPercentiles }
+            }
+            Comparing::Gauge(levelled) => levelled.gauge.verdict(&settings.demand),
+            Comparing::Histogram(histogram) => histogram.verdict(&of_histogram(histogram, settings)),
+            // The counts of several instances add up, and their percentiles do not.
+            Comparing::Summary(summary) if summary.count.are_several() => {
+                match summary.count.counter.verdict(&summary.count.demand(settings)) {
+                    count @ Verdict::Different(_) => count,
+                    count if summary.quantiles.is_empty() => count,
+                    _ => Verdict::NotComparable { reason: Reason::PercentileOfPercentiles },
+                }
+            }
+            Comparing::Summary(summary) => {
+                let demand = summary.count.demand(settings);
+                let quantiles = summary.quantiles.iter().map(|(_, gauge)| gauge.verdict(&demand));
+                worst(std::iter::once(summary.count.counter.verdict(&demand)).chain(quantiles))
+            }
+        }
+    }
+}
+
+/// Whether a gauge holds a percentile that someone else made.
+fn is_percentile(identity: Known<'_>) -> bool {
+    let has_quantile = identity.pairs().any(|(name, _)| name == "quantile" || name == "percentile");
+    let ends = |part: &str| {
+        let digits = part.strip_prefix('p').or_else(|| part.strip_suffix("percentile")).or(part.strip_prefix("pct"));
+        digits.is_some_and(|digits| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()))
+    };
+    has_quantile || identity.metric().split('_').any(|part| ends(part) || part == "median")
+}
+
+impl Comparing {
+    /// Several writers of one side share an identity.
+    fn two_writers(&self) -> Option<Verdict> {
+        let evidence = |side| match self {
+            Comparing::Counter(counted) => counted.shared_identity(side),
+            Comparing::Summary(summary) => summary.count.shared_identity(side),
+            Comparing::Histogram(histogram) => histogram.shared_identity(side),
+            Comparing::Gauge(_) => None,
+        };
+        let found = [Side::Legacy, Side::New].into_iter().find_map(|side| Some((side, evidence(side)?)));
+        found.map(|(side, evidence)| Verdict::different(Cause::DuplicateWriters { side }, evidence))
+    }
+
+    /// One side had the series for a while, and has it no more while the other goes on.
+    fn stopped(&self, seen: &Seen, settings: &MetricSettings) -> Option<Verdict> {
+        [Side::Legacy, Side::New].into_iter().find_map(|side| {
+            let (own, other) = (&seen.presence[side as usize], &seen.presence[side.other() as usize]);
+            // Deltas are silent where nothing happens: the other side has to have counted meanwhile.
+            let is_silent = seen.deltas[side as usize] && !self.has_risen_since(side, own.last_unix_ns());
+            let is_over = own.is_lasting() && own.last_unix_ns() + settings.stopped_ns < other.last_unix_ns();
+            (is_over && !is_silent).then(|| {
+                let seconds = (other.last_unix_ns() - own.last_unix_ns()) / 1_000_000_000;
+                let evidence = format!("the {} side went on for {seconds} s", side.other());
+                let since_unix_ns = Some(own.last_unix_ns());
+                Verdict::Different(Finding { cause: Cause::Stopped { side }, evidence, since_unix_ns })
+            })
+        })
+    }
+
+    /// Whether the side that goes on has counted since a moment, as far as that is known.
+    fn has_risen_since(&self, silent: Side, time_unix_ns: u64) -> bool {
+        let Comparing::Counter(counted) = self else { return true };
+        counted.counter.rise_since(silent.other(), time_unix_ns) >= STOPPED_EVENTS_MIN
+    }
+}
+
+/// A loss on a side that sends deltas is one of deltas.
+fn named(seen: &Seen, verdict: Verdict) -> Verdict {
+    match verdict {
+        Verdict::Different(Finding { cause: Cause::Loss { side, ratio_low, ratio_high }, evidence, since_unix_ns })
+            if seen.deltas[side as usize] =>
+        {
+            let cause = Cause::DeltasLost { side, ratio_low, ratio_high };
+            Verdict::Different(Finding { cause, evidence, since_unix_ns })
+        }
+        verdict => verdict,
+    }
+}
