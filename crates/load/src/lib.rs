@@ -5,7 +5,8 @@
 //! - [`receive`]: counting backends for OTLP and remote write, with faults on demand
 //! - [`statsd`]: StatsD packets at a given rate
 //! - [`targets`]: targets to scrape
-//! - [`shop`]: a small shop for demonstrations
+//! - [`shop`]: a small shop for demonstrations, whose items have identities
+//! - [`dual`]: a small shop that counts everything twice, the old way and the new way
 //! - [`verdict`]: what was acknowledged against what arrived
 //! - [`identity`], [`sequences`]: who an item is, and sets of who has come
 //!
@@ -39,6 +40,7 @@
 //! ```
 #![cfg_attr(test, allow(clippy::float_cmp))]
 
+pub mod dual;
 pub mod identity;
 mod latency;
 pub mod payload;

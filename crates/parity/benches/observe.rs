@@ -26,6 +26,7 @@ fn settings(share_permille: u32) -> Settings {
     settings.metrics.series_max = 2 * SERIES;
     settings.metrics.share_permille = share_permille;
     settings.traces.share_permille = share_permille;
+    settings.logs.share_permille = share_permille;
     settings
 }
 

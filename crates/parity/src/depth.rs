@@ -163,6 +163,8 @@ impl Depths {
             [&self.source, &self.answer].into_iter().flatten().flat_map(|report| report.collisions.clone());
         let mut collisions: Vec<_> = collisions.collect();
         collisions.dedup();
+        let releases = [&self.source, &self.answer].into_iter().flatten().flat_map(|report| report.releases.clone());
+        let releases = releases.collect();
         let mut by_name: BTreeMap<(&'static str, String), [Option<Subject>; 2]> = BTreeMap::new();
         for (at, report) in [self.source, self.answer].into_iter().enumerate() {
             for subject in report.into_iter().flat_map(|report| report.subjects) {
@@ -174,7 +176,7 @@ impl Depths {
             .into_iter()
             .filter_map(|((signal, _), [source, answer])| located(source, delivered.get(signal), answer));
         let mut report = Report::of(located.chain(delivery.iter().cloned()).collect(), Vec::new(), left_out);
-        report.collisions = collisions;
+        (report.collisions, report.releases) = (collisions, releases);
         report
     }
 }
@@ -269,7 +271,7 @@ mod tests {
         }
     }
 
-    fn check_delivery(given: Delivered, expected: &str, words: &str) {
+    fn check_delivery(given: &Delivered, expected: &str, words: &str) {
         let verdict = given.verdict(&Demand::default());
         assert_eq!(verdict.name(), expected, "{given:?}");
         assert!(verdict.sentence().contains(words), "{}", verdict.sentence());
@@ -277,12 +279,12 @@ mod tests {
 
     #[test]
     fn a_backend_has_what_it_was_to_get_or_the_ledger_says_why_not() {
-        check_delivery(delivered(0, 0, 0), "equivalent", "exactly equal");
-        check_delivery(delivered(0, 0, 5), "equivalent", "within 0.50 %");
-        check_delivery(delivered(3, 0, 0), "equivalent", "did not get 0.30 %");
-        check_delivery(delivered(0, 0, 200), "inconclusive", "200 items that `otlp/new` still has to deliver");
-        check_delivery(delivered(20, 11, 0), "different", "20 rejected (out_of_order: 20) and 11 dropped");
-        check_delivery(Delivered { accepted: 0, ..delivered(0, 0, 0) }, "inconclusive", "from the new side");
+        check_delivery(&delivered(0, 0, 0), "equivalent", "exactly equal");
+        check_delivery(&delivered(0, 0, 5), "equivalent", "within 0.50 %");
+        check_delivery(&delivered(3, 0, 0), "equivalent", "did not get 0.30 %");
+        check_delivery(&delivered(0, 0, 200), "inconclusive", "200 items that `otlp/new` still has to deliver");
+        check_delivery(&delivered(20, 11, 0), "different", "20 rejected (out_of_order: 20) and 11 dropped");
+        check_delivery(&Delivered { accepted: 0, ..delivered(0, 0, 0) }, "inconclusive", "from the new side");
     }
 
     fn check(source: Option<Report>, delivery: Delivered, answer: Option<Report>, at: Option<Depth>, words: &str) {

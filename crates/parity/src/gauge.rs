@@ -11,6 +11,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use crate::evidence::{EValue, Looks, ln_chance_of_level};
 use crate::factor::exact_factor;
 use crate::stats::{mean_and_variance, student_quantile};
 use crate::verdict::{Amount, Cause, Demand, Finding, Needs, Percent, Side, Verdict};
@@ -32,8 +33,11 @@ const WINDOWS_MAX: usize = 1024;
 const WINDOW_SAMPLES: u32 = 5;
 /// No test before there are so many windows.
 const WINDOWS_MIN: u32 = 12;
-/// A difference is claimed at this chance of being wrong at one look.
-const FALSE_ALARM: f64 = 1e-6;
+/// A difference is suspected at this chance of being wrong at one look; whether it is claimed is judged among all series.
+const FALSE_ALARM: f64 = 1e-3;
+
+/// Beside the usual level, windows whose own is less than this share of it are looked at as if they had that.
+const WINDOW_LEVEL_MIN: f64 = 0.05;
 
 /// Compares a gauge of one side with that of the other.
 #[derive(Clone, Debug, Default)]
@@ -44,6 +48,9 @@ pub struct Gauge {
     open: Window,
     inside: u64,
     outside: u64,
+    /// Windows there ever were, and what the test of their means comes to over all looks.
+    windows_seen: u32,
+    looks: Looks,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -156,6 +163,29 @@ impl Gauge {
             }
             self.new.compared += 1;
         }
+        if self.windows_seen >= WINDOWS_MIN {
+            let mut looks = self.looks;
+            looks.look(self.windows_seen, || self.ln_chance(demand));
+            self.looks = looks;
+        }
+    }
+
+    /// The logarithm of the chance that the levels are this far apart where they are not.
+    fn ln_chance(&self, demand: &Demand) -> Option<f64> {
+        let scale = self.scale() * f64::from(WINDOW_SAMPLES);
+        let chance = |beside: &dyn Fn(&Window) -> f64| {
+            let ratios: Vec<f64> = self.windows.iter().map(|window| window.difference / beside(window)).collect();
+            ln_chance_of_level(&ratios, demand.margin_ratio)
+        };
+        // A constant amount stands out beside the usual level, a constant factor beside that of its own window.
+        let by_amount = chance(&|_| scale)?;
+        let by_factor = chance(&|window| window.legacy.abs().max(WINDOW_LEVEL_MIN * scale))?;
+        Some((by_amount.min(by_factor) + 2f64.ln()).min(0.0))
+    }
+
+    /// How strong a difference is.
+    pub(crate) fn strength(&self) -> EValue {
+        self.looks.strength()
     }
 
     fn compare(&mut self, level: Level, legacy: f64, reach_ns: u64) {
@@ -172,6 +202,7 @@ impl Gauge {
         open.until_unix_ns = level.time_unix_ns;
         if open.samples == WINDOW_SAMPLES {
             self.windows.push_back(std::mem::take(open));
+            self.windows_seen = self.windows_seen.saturating_add(1);
             if self.windows.len() > WINDOWS_MAX {
                 self.windows.pop_front();
             }

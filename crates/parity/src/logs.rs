@@ -32,6 +32,8 @@ pub struct LogSettings {
     pub resolution_ns: u64,
     /// So many streams are compared at most.
     pub streams_max: usize,
+    /// Of a thousand streams so many are compared: the same ones on both sides.
+    pub share_permille: u32,
     /// Attributes that are left out on both sides.
     pub ignored_attributes: Vec<String>,
 }
@@ -78,6 +80,7 @@ impl Default for LogSettings {
             settle_ns: 120_000_000_000,
             resolution_ns: 1_000_000,
             streams_max: 10_000,
+            share_permille: 1000,
             ignored_attributes: Vec::new(),
         }
     }
@@ -164,6 +167,9 @@ impl Logs {
     pub fn observe(&mut self, side: Side, logs: LogsView<'_>) {
         for resource in logs.resource_logs() {
             let name = self.settings.stream(resource.resource().attributes());
+            if xxh3_64(name.as_bytes()) % 1000 >= u64::from(self.settings.share_permille) {
+                continue;
+            }
             for scope in resource.scope_logs() {
                 for record in scope.log_records() {
                     self.record(side, &name, &record);
@@ -349,10 +355,14 @@ mod tests {
     use super::*;
 
     fn batch(at_s: u64, body: &str, level: &str) -> Batch {
+        batch_of("shop", at_s, body, level)
+    }
+
+    fn batch_of(service: &str, at_s: u64, body: &str, level: &str) -> Batch {
         let mut encoder = LogsEncoder::new();
         encoder.resource_logs(|resource| {
             resource.resource(|resource| {
-                resource.attributes().string("service.name", "shop");
+                resource.attributes().string("service.name", service);
             });
             resource.scope_logs(|scope| {
                 scope.log_record(|record| {
@@ -389,6 +399,19 @@ mod tests {
     fn cause(verdict: Verdict) -> Cause {
         let Verdict::Different(finding) = verdict else { panic!("{verdict:?}") };
         finding.cause
+    }
+
+    #[test]
+    fn a_share_of_the_streams_is_the_same_share_on_both_sides() {
+        let mut logs = Logs::new(LogSettings { share_permille: 250, ..LogSettings::default() });
+        for side in [Side::Legacy, Side::New] {
+            for stream in 0..200 {
+                logs.observe(side, batch_of(&format!("shop-{stream}"), 100, "hello", "info").logs().unwrap());
+            }
+        }
+        let verdicts = logs.close(u64::MAX / 2);
+        assert!((20..80).contains(&verdicts.len()), "{}", verdicts.len());
+        assert!(verdicts.iter().all(|stream| (stream.legacy_records, stream.new_records) == (1, 1)), "{verdicts:?}");
     }
 
     #[test]

@@ -111,7 +111,7 @@ fn write_sides(out: &mut String, document: &Document) {
     let (margin, confidence) = (Percent(document.margin_ratio), document.confidence * 100.0);
     let _ = writeln!(out, "<p>Asked: equal within {margin} at {confidence:.0} %.</p>");
     out.push_str("<table>\n<tr><th>side</th><th>source</th><th>time</th><th class=\"number\">items</th></tr>\n");
-    for (name, side) in [("legacy", &document.legacy), ("new", &document.new)] {
+    for (name, side) in document.sources() {
         let (source, time, items) = (code(&side.source), side.time(), number(side.items));
         let _ = writeln!(
             out,
@@ -164,6 +164,7 @@ fn write_difference(out: &mut String, subject: &Subject, number: usize) {
     if let Some(names) = other_names(subject) {
         let _ = writeln!(out, "<p>Names: {}.</p>", escaped(&names));
     }
+    write_depths(out, subject);
     if let Some(failure) = subject.failure {
         let _ = writeln!(out, "<p>Failure: <strong>{}</strong></p>", escaped(failure.explain().title));
     }
@@ -181,6 +182,19 @@ fn write_difference(out: &mut String, subject: &Subject, number: usize) {
         );
     }
     out.push_str("</table></details>\n");
+}
+
+/// What it comes to at each depth, where several were looked at.
+fn write_depths(out: &mut String, subject: &Subject) {
+    if subject.depths.len() < 2 {
+        return;
+    }
+    out.push_str("<table>\n<tr><th>depth</th><th>verdict</th><th>in words</th></tr>\n");
+    for at in &subject.depths {
+        let (class, verdict, sentence) = (at.verdict.name(), shown(&at.verdict), escaped(&at.sentence));
+        let _ = writeln!(out, "<tr><td>{}</td><td class=\"{class}\">{verdict}</td><td>{sentence}</td></tr>", at.depth);
+    }
+    out.push_str("</table>\n");
 }
 
 /// The parts that are shown: those that differ, or where only the sets do, those that are on one side alone.

@@ -5,7 +5,8 @@ use std::fs;
 use std::path::Path;
 
 use parity::{
-    Cause, CollisionReport, Demand, Failure, Finding, Identity, Needs, Part, Reason, Report, Side, Subject, Verdict,
+    AtDepth, Cause, CollisionReport, Demand, Depth, Failure, Finding, Identity, Needs, Part, Reason, Report, Side,
+    Subject, Verdict,
 };
 
 use super::*;
@@ -42,7 +43,7 @@ fn report() -> Report {
     let lossy = Subject {
         legacy_names: vec!["requests_total".to_owned()],
         new_names: vec!["requests".to_owned()],
-        parts: vec![Part { name, verdict: lost(), sentence: lost().sentence() }],
+        parts: vec![Part { name, verdict: lost(), sentence: lost().sentence(), set_series: None }],
         counts: BTreeMap::from([("different", 1)]),
         ..subject("metrics", "requests_total", lost())
     };
@@ -120,4 +121,25 @@ fn what_is_open_or_left_out_is_not_equal() {
     check(vec![equal()], 0, &["no time in common"], Overall::Inconclusive);
     check(vec![], 0, &[], Overall::Inconclusive);
     check(vec![equal(), open(), different()], 1, &["a note"], Overall::Different);
+}
+
+#[test]
+fn a_page_tells_what_differs_at_each_depth_that_was_looked_at() {
+    let at = |depth, verdict: Verdict| AtDepth { depth, sentence: verdict.sentence(), verdict };
+    let equal = Verdict::Equivalent { margin_ratio: 0.001, confidence: 1.0, remark: None };
+    let depths = vec![at(Depth::Source, lost()), at(Depth::Delivery, equal)];
+    let differs_at = Some(Depth::Source);
+    let located = Subject { depths, differs_at, ..subject("metrics", "orders", lost()) };
+    let page = html(&document(Report::of(vec![located], Vec::new(), 0), Vec::new()), &Charts::default());
+    for row in [
+        "<tr><td>source</td><td class=\"different\">different</td><td>the new side misses 1.8 % to 2.2 %: 980 of 1000 &lt;b&gt;</td></tr>",
+        "<tr><td>delivery</td><td class=\"equivalent\">equivalent</td><td>equal within 0.10 %</td></tr>",
+    ] {
+        assert!(page.contains(row), "{row} is not in {page}");
+    }
+    let alone = html(
+        &document(Report::of(vec![subject("metrics", "orders", lost())], Vec::new(), 0), Vec::new()),
+        &Charts::default(),
+    );
+    assert!(!alone.contains("<th>depth</th>"), "{alone}");
 }

@@ -3,6 +3,7 @@
 mod api;
 mod capture;
 mod compare;
+mod control;
 mod gaps;
 mod jaeger;
 mod lines;
@@ -39,6 +40,10 @@ pub(crate) struct ParityArguments {
     /// The side that is to stay, likewise.
     #[arg(long, value_name = "FILE|URL|KIND=URL")]
     new: Vec<Place>,
+    /// A replica of the legacy side, likewise: what the two differ in is noise, and what the new side differs in by no
+    /// more than that is left open.
+    #[arg(long, value_name = "FILE|URL|KIND=URL")]
+    control: Vec<Place>,
     /// Compare the answers to these PromQL expressions, instead of all series: one a line, or pairs in YAML.
     #[arg(long, value_name = "FILE")]
     queries: Option<PathBuf>,
@@ -75,6 +80,9 @@ pub(crate) struct ParityArguments {
     /// A header for the new backends, likewise.
     #[arg(long, value_name = "[KIND:]NAME=VALUE")]
     new_header: Vec<Header>,
+    /// A header for the backends of the replica, likewise.
+    #[arg(long, value_name = "[KIND:]NAME=VALUE")]
+    control_header: Vec<Header>,
     /// How the report is written.
     #[arg(long, value_enum, default_value = "table")]
     format: ReportFormat,

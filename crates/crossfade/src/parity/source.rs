@@ -285,6 +285,11 @@ pub(super) fn share_types(sides: &mut [Sources; 2], rules: &[Rule]) {
     agree([legacy.catalogues(), new.catalogues()], rules);
 }
 
+/// Lets a replica know of metrics what the legacy side does, whose names it has.
+pub(super) fn share_with_replica(legacy: &mut Sources, replica: &mut Sources) {
+    agree([legacy.catalogues(), replica.catalogues()], &[]);
+}
+
 /// A slice of the time that is compared.
 pub(super) struct Slice<'a> {
     pub(super) time: Window,

@@ -47,7 +47,7 @@ use transport::tls::ClientTls;
 
 use crate::identity::{RunId, WorkerId};
 use crate::payload::PayloadSettings;
-pub(crate) use courier::{Connections, Courier};
+pub(crate) use courier::{Book, Connections, Courier, Settled};
 pub(crate) use lane::WorkerBook;
 use lane::{Lane, LaneShared};
 use pace::Pacer;

@@ -48,6 +48,7 @@ fn settings(series: usize, share_permille: u32) -> Settings {
     settings.metrics.series_max = series;
     settings.metrics.share_permille = share_permille;
     settings.traces.share_permille = share_permille;
+    settings.logs.share_permille = share_permille;
     settings
 }
 

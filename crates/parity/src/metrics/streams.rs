@@ -5,6 +5,9 @@
 //! attributes does not matter, and two of a million streams meet by chance once in 10^26 processes. Nobody outside knows
 //! the seed, so that nobody can make them meet.
 //!
+//! Those who send do so in the same order each time, so that after a stream the one is looked for that came after it before:
+//! no search, and what lies side by side is read side by side.
+//!
 //! Two generations bound what is remembered. When the young one is full, the old one is forgotten and the young one
 //! becomes old; what is met again moves to the young one.
 
@@ -12,6 +15,8 @@ use std::hash::{BuildHasher, RandomState};
 
 use hashbrown::HashTable;
 use xxhash_rust::xxh3::{xxh3_64_with_seed, xxh3_128_with_seed};
+
+use super::identities::reserve;
 
 /// What a stream leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,12 +39,42 @@ struct Entry {
     leads: u32,
 }
 
+/// Streams in the order in which they were met.
+#[derive(Debug, Default)]
+struct Generation {
+    entries: Vec<Entry>,
+    numbers: HashTable<u32>,
+    /// Where the next one is looked for first.
+    next: usize,
+}
+
+impl Generation {
+    fn find(&mut self, key: u128) -> Option<Entry> {
+        let words = words(key);
+        let at = match self.entries.get(self.next) {
+            Some(entry) if entry.key == words => self.next,
+            _ => *self.numbers.find(key as u64, |number| self.entries[*number as usize].key == words)? as usize,
+        };
+        self.next = at + 1;
+        Some(self.entries[at])
+    }
+
+    fn insert(&mut self, entry: Entry) {
+        let number = self.entries.len() as u32;
+        reserve(&mut self.entries);
+        self.entries.push(entry);
+        self.next = self.entries.len();
+        let entries = &self.entries;
+        self.numbers.insert_unique(hash(&entry), number, |number| hash(&entries[*number as usize]));
+    }
+}
+
 /// The streams that were met lately.
 #[derive(Debug)]
 pub(super) struct Streams {
     seed: u64,
-    young: HashTable<Entry>,
-    old: HashTable<Entry>,
+    young: Generation,
+    old: Generation,
     generation_max: usize,
 }
 
@@ -53,7 +88,7 @@ impl Streams {
     /// Remembers at most twice as many.
     pub(super) fn new(generation_max: usize) -> Streams {
         let seed = RandomState::new().hash_one(0u64);
-        Streams { seed, young: HashTable::new(), old: HashTable::new(), generation_max }
+        Streams { seed, young: Generation::default(), old: Generation::default(), generation_max }
     }
 
     /// The hash of bytes that belong to a stream.
@@ -67,11 +102,10 @@ impl Streams {
     }
 
     pub(super) fn get(&mut self, key: u128) -> Option<Leads> {
-        let words = words(key);
-        if let Some(entry) = self.young.find(key as u64, |entry| entry.key == words) {
+        if let Some(entry) = self.young.find(key) {
             return Some(leads(entry.leads));
         }
-        let entry = *self.old.find(key as u64, |entry| entry.key == words)?;
+        let entry = self.old.find(key)?;
         self.insert(entry);
         Some(leads(entry.leads))
     }
@@ -86,10 +120,10 @@ impl Streams {
     }
 
     fn insert(&mut self, entry: Entry) {
-        if self.young.len() >= self.generation_max {
+        if self.young.entries.len() >= self.generation_max {
             self.old = std::mem::take(&mut self.young);
         }
-        self.young.insert_unique(hash(&entry), entry, hash);
+        self.young.insert(entry);
     }
 }
 
@@ -128,7 +162,7 @@ mod tests {
             assert_eq!(streams.get(once), None);
             streams.put(once, if name % 2 == 0 { Leads::NotSampled } else { Leads::LeftOut });
             assert_eq!(streams.get(once), Some(if name % 2 == 0 { Leads::NotSampled } else { Leads::LeftOut }));
-            assert!(streams.young.len() + streams.old.len() <= 200);
+            assert!(streams.young.entries.len() + streams.old.entries.len() <= 200);
         }
     }
 }

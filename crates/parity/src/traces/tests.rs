@@ -135,3 +135,18 @@ fn broken_traces_are_found_among_other_ids() {
     let (_, verdicts) = check(|request| Some(Request { ids: 1_000_000, is_fragmented: true, ..request }));
     assert!(matches!(cause(&verdicts), Cause::TracesFragmented { side: Side::New, .. }), "{verdicts:?}");
 }
+
+#[test]
+fn a_share_of_the_traces_is_the_same_share_on_both_sides() {
+    let mut traces = Traces::new(TraceSettings { share_permille: 250, ..TraceSettings::default() });
+    for side in [Side::Legacy, Side::New] {
+        for number in 0..400 {
+            traces.observe(side, Request::new(number).batch().traces().unwrap());
+        }
+    }
+    let verdicts = traces.close(u64::MAX / 2);
+    let [shop] = verdicts.as_slice() else { panic!("{verdicts:?}") };
+    assert_eq!(shop.legacy, shop.new);
+    // Each trace has three spans.
+    assert!((200..400).contains(&shop.legacy) && shop.legacy.is_multiple_of(3), "{shop:?}");
+}

@@ -1,5 +1,6 @@
 //! A migration that runs: the two sides, what is compared between them, and what came of it.
 
+mod scraped;
 mod settings;
 mod tap;
 mod watch;

@@ -77,6 +77,8 @@ pub struct Comparison {
     pub stream_labels: Option<Vec<String>>,
     /// Of a thousand series, streams and traces so many are compared.
     pub share_permille: u32,
+    /// The resource attribute that names a build.
+    pub release_attribute: Option<String>,
 }
 
 impl Default for Comparison {
@@ -90,6 +92,7 @@ impl Default for Comparison {
             logs: None,
             stream_labels: None,
             share_permille: 1000,
+            release_attribute: None,
         }
     }
 }
@@ -100,10 +103,11 @@ impl Comparison {
         let (demand, share_permille) = (self.demand, self.share_permille);
         let settle_ns = nanoseconds(self.settle.unwrap_or(settle));
         let ignored_attributes = self.ignored_attributes.clone();
-        let metrics = MetricSettings { demand, names: self.names.clone(), settle_ns, ..MetricSettings::default() };
+        let mut metrics = MetricSettings { demand, names: self.names.clone(), settle_ns, ..MetricSettings::default() };
+        metrics.releases.attribute = self.release_attribute.clone().unwrap_or(metrics.releases.attribute);
         let interval_ns = self.interval.map_or(metrics.interval_ns, nanoseconds);
         let traces = TraceSettings { demand, settle_ns, share_permille, ..TraceSettings::default() };
-        let logs = LogSettings { demand, settle_ns, ..LogSettings::default() };
+        let logs = LogSettings { demand, settle_ns, share_permille, ..LogSettings::default() };
         let stream_labels = self.stream_labels.clone().unwrap_or_else(|| logs.stream_labels.clone());
         let logs = LogSettings { compared: self.logs.unwrap_or(logs.compared), stream_labels, ..logs };
         Settings {
@@ -317,6 +321,7 @@ fn read_parity(parity: &mut Section<'_>) -> Migration {
     let interval = parity.get("interval").duration().optional();
     let ignored = parity.child("ignore", |ignore| ignore.get("labels").strings().or_default());
     let resource_labels: BTreeSet<String> = parity.get("resource_labels").strings().or_default().into_iter().collect();
+    let release_attribute = parity.get("release_attribute").string().optional();
     let share_permille = parity.get("sample").parse_with("a share such as `25%`", permille).or(1000);
     let every = parity.get("every").duration().above_zero().or(EVERY);
     let buffer_bytes = parity.get("buffer").bytes().or(BUFFER_BYTES);
@@ -330,8 +335,17 @@ fn read_parity(parity: &mut Section<'_>) -> Migration {
     let logs = parity.get("logs").one_of(&fields).optional();
     let stream_labels = parity.get("stream_labels").strings().optional();
     let ignored_attributes = ignored;
-    let comparison =
-        Comparison { demand, names, settle, interval, ignored_attributes, logs, stream_labels, share_permille };
+    let comparison = Comparison {
+        demand,
+        names,
+        settle,
+        interval,
+        ignored_attributes,
+        logs,
+        stream_labels,
+        share_permille,
+        release_attribute,
+    };
     Migration { comparison, every, buffer_bytes, answers, ..Migration::default() }
 }
 

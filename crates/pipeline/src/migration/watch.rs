@@ -7,6 +7,7 @@ use component::{Stop, clock};
 use journal::{Cursor, Read, ReadLimit, Record, Settlement};
 use parity::{Charts, Comparator, Delivered, Depths, Report};
 
+use super::scraped::without_scrapes;
 use super::tap::{Tap, tapped};
 use super::{Parity, Taken, Verdicts};
 use crate::ledger::{Ledger, Line};
@@ -51,7 +52,7 @@ impl Watching {
     }
 
     fn close(&mut self) -> Option<Report> {
-        self.parity.migration().compares_sources().then(|| self.comparator.close())
+        self.parity.migration().compares_sources().then(|| without_scrapes(self.comparator.close()))
     }
 
     /// Work of the comparison: it computes for long and belongs on no thread that serves connections.
