@@ -538,7 +538,7 @@ impl Counter {
         }
         let more = seen.new * (margin_ratio / demand.margin_ratio - 1.0);
         let more = if self.of() == Of::Amounts { more } else { more.ceil() };
-        let more = if more.is_finite() { more } else { (2.0 / demand.margin_ratio - seen.new).max(1.0) };
+        let more = if more.is_finite() { more } else { 2.0 / demand.margin_ratio };
         Verdict::Inconclusive { needs: Needs::Events { seen: seen.new, more, margin_ratio } }
     }
 
