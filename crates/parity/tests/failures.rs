@@ -292,11 +292,11 @@ fn an_attribute_that_moved_to_the_target_is_named() {
 }
 
 /// A summary of one instance.
-fn summary(second: u64, instance: &str, quantile: f64) -> Batch {
+fn summary(second: u64, instance: &str, quantile: f64, per_second: u64) -> Batch {
     metric(&[("service.instance.id", instance)], "latency", |metric| {
         metric.summary(|summary| {
             summary.point(|point| {
-                point.time_unix_nano((BEGIN_S + second) * SECOND_NS).count(second * 3).sum(1.0);
+                point.time_unix_nano((BEGIN_S + second) * SECOND_NS).count(second * per_second).sum(1.0);
                 point.quantile(|written| {
                     written.quantile(0.99).value(quantile);
                 });
@@ -309,9 +309,10 @@ fn summary(second: u64, instance: &str, quantile: f64) -> Batch {
 fn percentiles_of_several_instances_are_not_compared() {
     check(
         Failure::PercentilesOfPercentiles,
-        &|second| vec![summary(second, "a", 100.0)],
-        &|second| vec![summary(second, "a", 100.0), summary(second, "b", 2000.0)],
-        &|second| vec![summary(second, "a", 100.0)],
+        // The legacy side puts both instances together before it computes, as a StatsD server does.
+        &|second| vec![summary(second, "all", 100.0, 6)],
+        &|second| vec![summary(second, "a", 100.0, 3), summary(second, "b", 2000.0, 3)],
+        &|second| vec![summary(second, "all", 100.0, 6)],
     );
     let gauges = |second, instances: &[&str]| {
         let of = |instance: &&str| gauge(second, "latency.p99", &[("service.instance.id", instance)], 100.0);
