@@ -48,8 +48,8 @@ fn verdicts(port: u16) -> Value {
 }
 
 fn subject(report: &Value, name: &str) -> Value {
-    let subjects = report["subjects"].as_array().into_iter().flatten();
-    subjects.filter(|subject| subject["name"] == name).next().cloned().unwrap_or_default()
+    let mut subjects = report["subjects"].as_array().into_iter().flatten();
+    subjects.find(|subject| subject["name"] == name).cloned().unwrap_or_default()
 }
 
 /// Events by two ways.

@@ -124,9 +124,10 @@ async fn an_open_shop_emits_both_ways_and_counts_refunds_from_the_release_on() {
     let report = shop.close().await;
     assert_eq!((report.refused_packets, report.failed_exports), (0, 0), "{report}");
     assert!(report.packets > 0 && report.exports >= 6, "{report}");
+    let received = backend.stop().await;
     let state = shared.state.lock();
     assert_eq!(state.legacy, state.new);
     assert!(state.new.refunds.unwrap().iter().sum::<u64>() > 0);
     assert!(String::from_utf8(ways::page(&state.legacy)).unwrap().contains("shop_refunds_total{reason=\"late\"}"));
-    assert!(backend.stop().await.signals.iter().any(|signal| signal.items > 0));
+    assert!(received.signals.iter().any(|signal| signal.items > 0));
 }

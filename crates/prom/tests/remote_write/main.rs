@@ -1,5 +1,5 @@
 //! The converter against a plain reference, and case by case.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used)]
 
 mod cases;
 mod generate;
