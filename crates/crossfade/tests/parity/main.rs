@@ -2,12 +2,16 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[path = "../support/mod.rs"]
+mod support;
+
 mod answers;
 mod backends;
 mod captures;
 mod control;
 mod docs;
 mod reports;
+mod running;
 mod scene;
 mod stores;
 
