@@ -49,7 +49,9 @@ impl Asked {
     /// The settings for sides that have their logs there.
     pub(super) fn settings(&self, logs: [Has; 2]) -> Settings {
         let demand = self.demand;
-        let metrics = MetricSettings { demand, names: self.names.clone(), ..MetricSettings::default() };
+        // What is over is part of the answer: the time that is asked for has an end.
+        let expired_ns = u64::MAX;
+        let metrics = MetricSettings { demand, names: self.names.clone(), expired_ns, ..MetricSettings::default() };
         let interval_ns = self.interval.map_or(metrics.interval_ns, nanoseconds);
         let ignored_attributes = self.ignored_attributes.clone();
         Settings {
