@@ -9,12 +9,15 @@
 //! What the sides may differ in without being different is told beside the verdict: the lag at which they fit best, and
 //! the share of values outside of what the legacy side saw around the same time.
 
-use std::collections::{BTreeMap, VecDeque};
+mod samples;
+mod windows;
 
 use crate::evidence::{EValue, Looks, ln_chance_of_level};
 use crate::factor::exact_factor;
 use crate::stats::{mean_and_variance, student_quantile};
 use crate::verdict::{Amount, Cause, Demand, Finding, Needs, Percent, Side, Verdict};
+use samples::Samples;
+use windows::Windows;
 
 /// A value at a time.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -25,12 +28,6 @@ pub struct Level {
     pub value: f64,
 }
 
-/// So many samples of a side are kept.
-const SAMPLES_MAX: usize = 2048;
-/// So many windows are kept; older ones are forgotten.
-const WINDOWS_MAX: usize = 1024;
-/// A window holds at least so many values of the new side.
-const WINDOW_SAMPLES: u32 = 5;
 /// No test before there are so many windows.
 const WINDOWS_MIN: u32 = 12;
 /// A difference is suspected at this chance of being wrong at one look; whether it is claimed is judged among all series.
@@ -44,92 +41,11 @@ const WINDOW_LEVEL_MIN: f64 = 0.05;
 pub struct Gauge {
     legacy: Samples,
     new: Samples,
-    windows: VecDeque<Window>,
-    open: Window,
+    windows: Windows,
     inside: u64,
     outside: u64,
-    /// Windows there ever were, and what the test of their means comes to over all looks.
-    windows_seen: u32,
+    /// What the test of the windows' means comes to over all looks.
     looks: Looks,
-}
-
-#[derive(Clone, Debug, Default)]
-struct Samples {
-    waiting: BTreeMap<u64, f64>,
-    sealed: VecDeque<Level>,
-    compared: usize,
-    seen: u64,
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-struct Window {
-    difference: f64,
-    legacy: f64,
-    new: f64,
-    samples: u32,
-    until_unix_ns: u64,
-}
-
-impl Samples {
-    fn observe(&mut self, level: Level) {
-        let is_late = self.sealed.back().is_some_and(|last| level.time_unix_ns <= last.time_unix_ns);
-        if is_late || !level.value.is_finite() {
-            return;
-        }
-        self.waiting.insert(level.time_unix_ns, level.value);
-        if self.waiting.len() > SAMPLES_MAX
-            && let Some((time_unix_ns, value)) = self.waiting.pop_first()
-        {
-            self.seal_one(Level { time_unix_ns, value });
-        }
-    }
-
-    fn seal(&mut self, watermark_unix_ns: u64) {
-        while let Some(entry) = self.waiting.first_entry().filter(|entry| *entry.key() <= watermark_unix_ns) {
-            let (time_unix_ns, value) = entry.remove_entry();
-            self.seal_one(Level { time_unix_ns, value });
-        }
-    }
-
-    fn seal_one(&mut self, level: Level) {
-        self.seen += 1;
-        self.sealed.push_back(level);
-        while self.sealed.len() > SAMPLES_MAX {
-            self.sealed.pop_front();
-            self.compared = self.compared.saturating_sub(1);
-        }
-    }
-
-    /// Interpolated at a time; none outside of what is known.
-    fn at(&self, time_unix_ns: u64) -> Option<f64> {
-        let after = self.sealed.partition_point(|level| level.time_unix_ns < time_unix_ns);
-        let next = self.sealed.get(after)?;
-        if next.time_unix_ns == time_unix_ns {
-            return Some(next.value);
-        }
-        let before = self.sealed.get(after.checked_sub(1)?)?;
-        let share = (time_unix_ns - before.time_unix_ns) as f64 / (next.time_unix_ns - before.time_unix_ns) as f64;
-        Some(before.value + share * (next.value - before.value))
-    }
-
-    /// The least and the greatest value around a time: between the last sample before and the first one after.
-    fn envelope(&self, time_unix_ns: u64, reach_ns: u64) -> Option<(f64, f64)> {
-        let from = time_unix_ns.saturating_sub(reach_ns);
-        let to = time_unix_ns.saturating_add(reach_ns);
-        let first = self.sealed.partition_point(|level| level.time_unix_ns < from);
-        let levels = self.sealed.range(first..).take_while(|level| level.time_unix_ns <= to);
-        levels.fold(None, |known: Option<(f64, f64)>, level| {
-            let (low, high) = known.unwrap_or((level.value, level.value));
-            Some((low.min(level.value), high.max(level.value)))
-        })
-    }
-
-    /// The usual time between two samples.
-    fn interval_ns(&self) -> u64 {
-        let gaps = self.sealed.iter().zip(self.sealed.iter().skip(1));
-        let mut gaps: Vec<f64> = gaps.map(|(a, b)| (b.time_unix_ns - a.time_unix_ns) as f64).collect();
-        crate::stats::median(&mut gaps) as u64
-    }
 }
 
 impl Gauge {
@@ -144,42 +60,44 @@ impl Gauge {
     /// Takes back what a side showed from a moment on, as far as it is not judged yet.
     pub(crate) fn retract(&mut self, side: Side, from_unix_ns: u64) {
         let samples = if side == Side::Legacy { &mut self.legacy } else { &mut self.new };
-        samples.waiting.split_off(&from_unix_ns);
+        samples.retract(from_unix_ns);
     }
 
     /// Judges everything up to the watermark.
     pub fn seal(&mut self, watermark_unix_ns: u64, demand: &Demand) {
         self.legacy.seal(watermark_unix_ns);
         self.new.seal(watermark_unix_ns);
-        let reach_ns = self.legacy.interval_ns().max(self.new.interval_ns()) + demand.skew_ns;
-        while let Some(level) = self.new.sealed.get(self.new.compared).copied() {
-            let is_known =
-                self.legacy.sealed.back().is_some_and(|last| last.time_unix_ns >= level.time_unix_ns + reach_ns);
-            if !is_known {
+        let reach_ns = self.legacy.interval_ns().max(self.new.interval_ns()).saturating_add(demand.skew_ns);
+        while let Some(level) = self.new.next() {
+            let from_unix_ns = level.time_unix_ns.saturating_add(reach_ns);
+            if self.legacy.sealed().last().is_none_or(|last| last.time_unix_ns < from_unix_ns) {
                 break;
             }
             if let Some(legacy) = self.legacy.at(level.time_unix_ns) {
                 self.compare(level, legacy, reach_ns);
             }
-            self.new.compared += 1;
+            self.new.is_compared();
         }
-        if self.windows_seen >= WINDOWS_MIN {
+        self.legacy.trim(reach_ns);
+        self.new.trim(reach_ns);
+        if self.windows.seen() >= WINDOWS_MIN {
             let mut looks = self.looks;
-            looks.look(self.windows_seen, || self.ln_chance(demand));
+            looks.look(self.windows.seen(), || self.ln_chance(demand));
             self.looks = looks;
         }
     }
 
     /// The logarithm of the chance that the levels are this far apart where they are not.
     fn ln_chance(&self, demand: &Demand) -> Option<f64> {
-        let scale = self.scale() * f64::from(WINDOW_SAMPLES);
-        let chance = |beside: &dyn Fn(&Window) -> f64| {
-            let ratios: Vec<f64> = self.windows.iter().map(|window| window.difference / beside(window)).collect();
+        let scale = self.windows.scale();
+        let chance = |beside: &dyn Fn(f64) -> f64| {
+            let means = self.windows.means();
+            let ratios: Vec<f64> = means.map(|(legacy, new)| (new - legacy) / beside(legacy)).collect();
             ln_chance_of_level(&ratios, demand.margin_ratio)
         };
         // A constant amount stands out beside the usual level, a constant factor beside that of its own window.
         let by_amount = chance(&|_| scale)?;
-        let by_factor = chance(&|window| window.legacy.abs().max(WINDOW_LEVEL_MIN * scale))?;
+        let by_factor = chance(&|legacy| legacy.abs().max(WINDOW_LEVEL_MIN * scale))?;
         Some((by_amount.min(by_factor) + 2f64.ln()).min(0.0))
     }
 
@@ -194,25 +112,13 @@ impl Gauge {
             let is_inside = level.value >= low - rounding && level.value <= high + rounding;
             if is_inside { self.inside += 1 } else { self.outside += 1 }
         }
-        let open = &mut self.open;
-        open.difference += level.value - legacy;
-        open.legacy += legacy;
-        open.new += level.value;
-        open.samples += 1;
-        open.until_unix_ns = level.time_unix_ns;
-        if open.samples == WINDOW_SAMPLES {
-            self.windows.push_back(std::mem::take(open));
-            self.windows_seen = self.windows_seen.saturating_add(1);
-            if self.windows.len() > WINDOWS_MAX {
-                self.windows.pop_front();
-            }
-        }
+        self.windows.add(legacy, level.value);
     }
 
     /// The verdict about everything that is sealed.
     pub fn verdict(&self, demand: &Demand) -> Verdict {
         for (side, samples) in [(Side::Legacy, &self.legacy), (Side::New, &self.new)] {
-            if samples.seen == 0 {
+            if !samples.is_seen() {
                 return Verdict::Inconclusive { needs: Needs::Data { from: side } };
             }
         }
@@ -220,14 +126,12 @@ impl Gauge {
         if seen < WINDOWS_MIN {
             return Verdict::Inconclusive { needs: Needs::Windows { seen, more: WINDOWS_MIN - seen } };
         }
-        let samples = f64::from(WINDOW_SAMPLES);
-        let differences: Vec<f64> = self.windows.iter().map(|window| window.difference / samples).collect();
-        let Some((mean, variance)) = mean_and_variance(&differences) else {
+        let Some((mean, variance)) = mean_and_variance(&self.windows.differences()) else {
             return Verdict::Inconclusive { needs: Needs::Windows { seen, more: 1 } };
         };
-        let of = |field: fn(&Window) -> f64| self.windows.iter().map(field).sum::<f64>() / samples / f64::from(seen);
-        let (legacy, new) = (of(|window| window.legacy), of(|window| window.new));
-        let scale = self.scale();
+        let sums = self.windows.means().fold((0.0, 0.0), |sums, mean| (sums.0 + mean.0, sums.1 + mean.1));
+        let (legacy, new) = (sums.0 / f64::from(seen), sums.1 / f64::from(seen));
+        let scale = self.windows.scale();
         if scale == 0.0 && mean == 0.0 {
             // Both are zero all the time.
             return Verdict::Equivalent { margin_ratio: 0.0, confidence: demand.confidence, remark: None };
@@ -251,17 +155,10 @@ impl Gauge {
     /// The cause, if one side is a factor of the other: what remains beside it is what the ratio may be wrong by, and not
     /// the difference itself, which moves with the gauge.
     fn factor(&self, ratio: f64) -> Option<Cause> {
-        let rest: Vec<f64> = self.windows.iter().map(|window| window.new - ratio * window.legacy).collect();
-        let size = self.windows.iter().map(|window| window.new).sum::<f64>().abs() / self.windows.len() as f64;
+        let rest: Vec<f64> = self.windows.means().map(|(legacy, new)| new - ratio * legacy).collect();
+        let size = self.windows.means().map(|(_, new)| new).sum::<f64>().abs() / self.windows.len() as f64;
         let (_, variance) = mean_and_variance(&rest)?;
         exact_factor(ratio, variance.sqrt() / size.max(f64::MIN_POSITIVE))
-    }
-
-    /// What the differences are measured against: the usual size of the legacy side.
-    fn scale(&self) -> f64 {
-        let samples = f64::from(WINDOW_SAMPLES);
-        let sizes = self.windows.iter().map(|window| (window.legacy / samples).abs());
-        sizes.sum::<f64>() / self.windows.len().max(1) as f64
     }
 
     fn evidence(&self, legacy: f64, new: f64) -> String {
@@ -281,16 +178,15 @@ impl Gauge {
         )
     }
 
-    /// By how much the new side trails the legacy one, where their movements fit best; none where neither moves.
+    /// By how much the new side trailed the legacy one lately, where their movements fit best; none where neither moves.
     pub fn lag_ns(&self) -> Option<i64> {
         let step = self.legacy.interval_ns().min(self.new.interval_ns()).max(1);
         let reach = i64::try_from(self.legacy.interval_ns().max(self.new.interval_ns()) / step * 3).ok()?.min(32);
-        let times: Vec<u64> = self.new.sealed.iter().map(|level| level.time_unix_ns).collect();
         let correlation = |shift: i64| {
             let moved = |time: u64| time.checked_add_signed(-(shift * step as i64));
-            let pairs = times.iter().zip(&self.new.sealed);
+            let pairs = self.new.sealed().iter();
             let pairs: Vec<(f64, f64)> =
-                pairs.filter_map(|(time, level)| Some((self.legacy.at(moved(*time)?)?, level.value))).collect();
+                pairs.filter_map(|level| Some((self.legacy.at(moved(level.time_unix_ns)?)?, level.value))).collect();
             correlation(&pairs)
         };
         let best = (-reach..=reach).filter_map(|shift| Some((shift, correlation(shift)?)));
@@ -321,16 +217,17 @@ mod tests {
     /// Two samplers of a gauge; gives the verdict after so many hours.
     fn compare(gauge: impl Fn(f64) -> f64, new: impl Fn(f64) -> f64, intervals_s: [f64; 2], hours: f64) -> Gauge {
         let mut compared = Gauge::default();
-        let mut sample = |side, interval: f64, phase: f64, of: &dyn Fn(f64) -> f64| {
-            let mut at = 1000.0 + phase;
-            while at < 1000.0 + hours * 3600.0 {
-                compared.observe(side, Level { time_unix_ns: (at * SECOND_NS) as u64, value: of(at) });
-                compared.seal((at * SECOND_NS) as u64 - 100, &Demand::default());
-                at += interval;
-            }
-        };
-        sample(Side::Legacy, intervals_s[0], 0.0, &gauge);
-        sample(Side::New, intervals_s[1], 6.1, &new);
+        let (mut legacy_s, mut new_s) = (1000.0, 1006.1);
+        while f64::min(legacy_s, new_s) < 1000.0 + hours * 3600.0 {
+            let (side, at_s, value) = match legacy_s <= new_s {
+                true => (Side::Legacy, legacy_s, gauge(legacy_s)),
+                false => (Side::New, new_s, new(new_s)),
+            };
+            let at = if side == Side::Legacy { &mut legacy_s } else { &mut new_s };
+            *at += intervals_s[side as usize];
+            compared.observe(side, Level { time_unix_ns: (at_s * SECOND_NS) as u64, value });
+            compared.seal(((at_s - 120.0) * SECOND_NS) as u64, &Demand::default());
+        }
         compared.seal(u64::MAX, &Demand::default());
         compared
     }

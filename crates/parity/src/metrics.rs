@@ -1,5 +1,6 @@
 //! Metrics of two sides: series by their identity, each with the comparator of its kind.
 
+mod expiry;
 mod identities;
 mod report;
 mod series;
@@ -26,6 +27,7 @@ use crate::names::{Collision, MetricIdentity, NameSettings, Names};
 use crate::releases::ReleaseSettings;
 use crate::series_sets::SetFinding;
 use crate::verdict::{Demand, Side, Verdict};
+use expiry::Expiry;
 pub(crate) use identities::{Identities, IdentityHash, Known, Labels};
 pub(crate) use report::worst;
 use report::{Sight, metric_verdict};
@@ -45,6 +47,8 @@ pub struct MetricSettings {
     pub interval_ns: u64,
     /// A series that one side has not had for this long, while the other went on, has stopped.
     pub stopped_ns: u64,
+    /// A series that neither side has had for this long is forgotten.
+    pub expired_ns: u64,
     /// So many series are compared at most.
     pub series_max: usize,
     /// Of a thousand series so many are compared: the same ones on both sides.
@@ -61,6 +65,7 @@ impl Default for MetricSettings {
             settle_ns: 120_000_000_000,
             interval_ns: 60_000_000_000,
             stopped_ns: 600_000_000_000,
+            expired_ns: 7_200_000_000_000,
             series_max: 100_000,
             share_permille: 1000,
             releases: ReleaseSettings::default(),
@@ -90,6 +95,7 @@ pub struct Metrics {
     judged: Vec<Option<Judged>>,
     /// The series that have points which are not judged yet.
     pending: Vec<u32>,
+    expiry: Expiry,
     left_out_points: u64,
     first_unix_ns: [u64; 2],
     newest_unix_ns: [u64; 2],
@@ -444,7 +450,8 @@ impl Metrics {
         legacy.min(new).saturating_sub(self.settings.settle_ns)
     }
 
-    /// Seals everything up to the watermark and gives every verdict, metrics judged among themselves.
+    /// Seals everything up to the watermark and gives every verdict, metrics judged among themselves. What is over for
+    /// long is forgotten.
     pub fn close(&mut self, watermark_unix_ns: u64) -> MetricsReport {
         self.judge(watermark_unix_ns);
         let family = Family::of(self.claims(), 1.0 - self.settings.demand.confidence);
@@ -458,6 +465,7 @@ impl Metrics {
 
     /// Every verdict, as it remains in a family.
     pub(crate) fn report(&mut self, watermark_unix_ns: u64, family: &Family) -> MetricsReport {
+        self.forget();
         self.identities.sort();
         let sight = Sight {
             names: &self.names,

@@ -60,7 +60,9 @@ impl Asked {
     /// The settings for sides that have their logs there.
     pub(super) fn settings(&self, logs: [Has; 2]) -> Settings {
         let comparison = Comparison { settle: None, ..self.comparison.clone() };
-        let settings = comparison.settings(SETTLE);
+        let mut settings = comparison.settings(SETTLE);
+        // What is over is part of the answer: the time that is asked for has an end.
+        settings.metrics.expired_ns = u64::MAX;
         Settings { logs: self.of_logs(logs, settings.logs.clone()), ..settings }
     }
 

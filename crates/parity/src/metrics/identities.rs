@@ -64,6 +64,14 @@ pub(crate) fn reserve<T>(list: &mut Vec<T>) {
     }
 }
 
+/// Gives back what is empty for more than an eighth.
+pub(crate) fn shrink<T>(list: &mut Vec<T>) {
+    list.shrink_to(64 + list.len() + list.len() / 8);
+}
+
+/// Stands for the number of a series that is forgotten.
+pub(crate) const GONE: u32 = u32::MAX;
+
 /// Where the labels of a series stand.
 #[derive(Clone, Copy, Debug)]
 struct Row {
@@ -174,6 +182,45 @@ impl Identities {
         number
     }
 
+    /// Forgets series and gives the others new numbers, in the same order. Which side has them has to be told again.
+    pub(crate) fn keep(&mut self, numbers: &[u32]) {
+        let before = std::mem::take(self);
+        let mut metrics = vec![GONE; before.metrics.len()];
+        let mut texts = vec![GONE; before.texts.ends.len()];
+        for row in before.rows.iter().zip(numbers).filter(|(_, number)| **number != GONE).map(|(row, _)| row) {
+            let metric = &mut metrics[row.metric as usize];
+            if *metric == GONE {
+                *metric = self.metric(&before.metrics[row.metric as usize].name);
+            }
+            let (metric, labels_from) = (*metric, self.labels.len() as u32);
+            for (name, value) in &before.labels[row.labels_from as usize..][..row.labels as usize] {
+                let [name, value] = [*name, *value].map(|text| {
+                    let known = &mut texts[text as usize];
+                    if *known == GONE {
+                        *known = self.texts.number(before.texts.get(text));
+                    }
+                    *known
+                });
+                reserve(&mut self.labels);
+                self.labels.push((name, value));
+            }
+            reserve(&mut self.rows);
+            self.rows.push(Row { metric, labels_from, ..*row });
+        }
+        let rows = &self.rows;
+        self.by_hash.reserve(rows.len(), |at| rows[*at as usize].hash.whole());
+        for (at, row) in (0..).zip(rows) {
+            self.by_hash.insert_unique(row.hash.whole(), at, |at| rows[*at as usize].hash.whole());
+        }
+        for (of_metric, metric) in before.metrics.into_iter().zip(metrics).filter(|(_, metric)| *metric != GONE) {
+            let number = |at: &u32| Some(numbers[*at as usize]).filter(|number| *number != GONE);
+            let in_order = of_metric.series[..of_metric.in_order].iter().filter_map(number).count();
+            let kept = &mut self.metrics[metric as usize];
+            kept.series = of_metric.series.iter().filter_map(number).collect();
+            kept.in_order = in_order;
+        }
+    }
+
     /// Takes note that a side has a series.
     pub(crate) fn is_seen(&mut self, at: u32, side: Side) {
         let row = self.rows[at as usize];
@@ -189,6 +236,12 @@ impl Identities {
         let row = &self.rows[at as usize];
         let labels = &self.labels[row.labels_from as usize..][..row.labels as usize];
         Known { texts: &self.texts, metric: &self.metrics[row.metric as usize].name, labels }
+    }
+
+    /// How much the texts of all labels take.
+    #[cfg(test)]
+    pub(crate) fn text_bytes(&self) -> usize {
+        self.texts.all.len()
     }
 
     /// Puts the series of each metric in order.

@@ -16,7 +16,7 @@ use std::hash::{BuildHasher, RandomState};
 use hashbrown::HashTable;
 use xxhash_rust::xxh3::{xxh3_64_with_seed, xxh3_128_with_seed};
 
-use super::identities::reserve;
+use super::identities::{GONE, reserve};
 
 /// What a stream leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,6 +117,22 @@ impl Streams {
             Leads::LeftOut => LEFT_OUT,
         };
         self.insert(Entry { key: words(key), leads });
+    }
+
+    /// Gives the series new numbers, and forgets the streams of those that have none. What was left out has another try.
+    pub(super) fn keep(&mut self, numbers: &[u32]) {
+        for generation in [&mut self.young, &mut self.old] {
+            let before = std::mem::take(generation);
+            for entry in before.entries {
+                let leads = match entry.leads {
+                    NOT_SAMPLED => NOT_SAMPLED,
+                    LEFT_OUT => continue,
+                    series if numbers[series as usize] == GONE => continue,
+                    series => numbers[series as usize],
+                };
+                generation.insert(Entry { leads, ..entry });
+            }
+        }
     }
 
     fn insert(&mut self, entry: Entry) {

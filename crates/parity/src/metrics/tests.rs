@@ -311,3 +311,111 @@ fn gauges_of_several_instances_do_not_differ_by_when_each_of_them_is_seen() {
     }
     assert_eq!(gauges([3, 3], true).name(), "different");
 }
+
+/// What a few series that stay and ever new ones show, each for so many rounds of 15 s.
+fn churning(at_s: u64, side: Side, living: &[u64]) -> Batch {
+    let mut encoder = MetricsEncoder::new();
+    encoder.resource_metrics(|resource| {
+        resource.scope_metrics(|scope| {
+            scope.metric(|metric| {
+                metric.name("queue_items").gauge(|gauge| {
+                    for number in living.iter().filter(|number| side == Side::Legacy || *number % 10 != 3) {
+                        gauge.point(|point| {
+                            point.time_unix_nano(at_s * SECOND_NS).value(NumberValue::Double((*number % 7) as f64));
+                            point.attributes().string("pod", &format!("pod-{number}"));
+                        });
+                    }
+                });
+            });
+        });
+    });
+    encoder.finish()
+}
+
+#[test]
+fn series_come_and_go_for_ever_and_none_is_left_out() {
+    const SERIES_MAX: u64 = 400;
+    let settings =
+        MetricSettings { series_max: SERIES_MAX as usize, expired_ns: 1800 * SECOND_NS, ..MetricSettings::default() };
+    let mut metrics = Metrics::new(settings);
+    let mut most_texts = [0; 2];
+    // One comes each 15 s and stays for half an hour; twenty stay.
+    for round in 0..10 * SERIES_MAX {
+        let at_s = 100_000 + round * 15;
+        let living: Vec<u64> = (0..20).chain(1000 + round.saturating_sub(120)..1000 + round).collect();
+        for (side, later_s) in [(Side::Legacy, 0), (Side::New, 7)] {
+            metrics.observe(side, churning(at_s + later_s, side, &living).metrics().unwrap());
+        }
+        if round % 4 != 0 {
+            continue;
+        }
+        let report = metrics.close(metrics.watermark());
+        assert_eq!(report.left_out_points, 0, "round {round}");
+        let series = report.metrics[0].counts.values().sum::<u64>();
+        assert!(series <= 20 + 2 * 120 + 20, "{series} series in round {round}");
+        let half = usize::from(round > 5 * SERIES_MAX);
+        most_texts[half] = most_texts[half].max(metrics.identities.text_bytes());
+        // What stays has its verdict yet, and what is missing is reported for as long as it is known.
+        if round > 400 {
+            assert!(report.metrics[0].counts["equivalent"] >= 18, "{:?}", report.metrics[0].counts);
+            assert!(report.metrics[0].sets.iter().map(|set| set.series).sum::<u64>() >= 20, "round {round}");
+        }
+    }
+    assert!(most_texts[1] <= most_texts[0], "{most_texts:?}");
+    assert!(metrics.comparing.capacity() <= 600, "{}", metrics.comparing.capacity());
+}
+
+/// The verdicts of a series that both sides had for an hour, and that one of them had for half an hour more, when only
+/// another one went on.
+fn counts_after(hours: u64, silent_s: u64) -> BTreeMap<&'static str, u64> {
+    let mut metrics = Metrics::new(MetricSettings::default());
+    let mut report = None;
+    for round in 0..hours * 240 {
+        let mut at_s = 100_000 + round * 15;
+        if round * 15 > 4500 {
+            at_s += silent_s;
+        }
+        for (side, until) in [(Side::Legacy, 240), (Side::New, 360)] {
+            let living: &[u64] = if round <= until { &[0, 1] } else { &[0] };
+            metrics.observe(side, churning(at_s, side, living).metrics().unwrap());
+        }
+        report = Some(metrics.close(metrics.watermark()));
+    }
+    report.unwrap().metrics[0].counts.clone()
+}
+
+#[test]
+fn what_stopped_is_reported_until_neither_side_has_had_it_for_long() {
+    let stopped = BTreeMap::from([("different", 1), ("equivalent", 1)]);
+    assert_eq!(counts_after(3, 0), stopped);
+    assert_eq!(counts_after(4, 0), [("equivalent", 1)].into());
+    // All of it was silent for five hours, so that nobody knows what is over.
+    assert_eq!(counts_after(3, 5 * 3600), stopped);
+}
+
+#[test]
+fn what_comes_back_begins_anew() {
+    let mut metrics = Metrics::new(MetricSettings { expired_ns: 1800 * SECOND_NS, ..MetricSettings::default() });
+    let mut series = Vec::new();
+    for round in 0..720 {
+        // Others come between, so that numbers move.
+        let living: Vec<u64> = match round {
+            0..120 => vec![0, 1, 2],
+            120..400 => vec![1, 4],
+            _ => vec![2, 0, 1],
+        };
+        for side in [Side::Legacy, Side::New] {
+            metrics.observe(side, churning(100_000 + round * 15, side, &living).metrics().unwrap());
+        }
+        let report = metrics.close(metrics.watermark());
+        if [119, 399, 719].contains(&round) {
+            let of_series = report.metrics[0].series.iter();
+            let pods = of_series.map(|series| (series.identity.labels[0].1.clone(), series.verdict.name()));
+            series.push(pods.collect::<Vec<_>>());
+        }
+    }
+    let equal = |pods: &[&str]| pods.iter().map(|pod| ((*pod).to_owned(), "equivalent")).collect::<Vec<_>>();
+    let expected =
+        [equal(&["pod-0", "pod-1", "pod-2"]), equal(&["pod-1", "pod-4"]), equal(&["pod-0", "pod-1", "pod-2"])];
+    assert_eq!(series, expected);
+}
