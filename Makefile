@@ -16,7 +16,7 @@ check-rust:
 build: check-rust ## Build the release binary.
 	$(CARGO) build --release --locked -p crossfade
 
-demo: build ## A small shop through two backends, one of which fails for a while; ends with a verdict.
+demo: build ## A shop in the middle of its migration: proven equal, then two failures, one of them found and named.
 	$(CROSSFADE) demo
 
 test: check-rust ## Every fast test.

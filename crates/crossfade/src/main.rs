@@ -36,7 +36,7 @@ enum Command {
     Run(run::RunArguments),
     /// Report every error of a configuration, or print the graph that it would run.
     Check(check::CheckArguments),
-    /// Show it: a small shop, two backends, a failure, and a verdict, in under a minute.
+    /// Show it: a shop that is proven to count the same both ways, two failures, and a verdict, in about a minute.
     Demo(demo::DemoArguments),
     /// What became of every item, in a running process; fails where it does not add up.
     Ledger(ledger::LedgerArguments),

@@ -12,6 +12,7 @@ use pipeline::{Engine, Graph, Line, LogEncoding, Rest, Serving, TelemetrySetting
 use tokio::task::JoinSet;
 use tracing_subscriber::EnvFilter;
 
+use crate::parity::answers::keep_asking;
 use crate::signals::Signals;
 use crate::{ConfigArguments, check};
 
@@ -131,6 +132,11 @@ impl Own {
         if let Some(serving) = &telemetry.metrics {
             let served = serve_metrics(serving, engine.metrics().clone(), telemetry.counter_suffix, &own.stop);
             own.spawn(serving, served)?;
+        }
+        if let Some(parity) = engine.parity()
+            && let Some(asking) = parity.migration().answers
+        {
+            own.tasks.spawn(keep_asking(parity.clone(), asking, own.stop.child()));
         }
         if let Some(serving) = admin {
             let served = serve_admin(

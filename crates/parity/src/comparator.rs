@@ -4,10 +4,13 @@ use otlp::{Batch, Signal};
 use serde::Serialize;
 
 use crate::depth::{AtDepth, Depth};
+use crate::evidence::EValue;
 use crate::failures::Failure;
+use crate::family::{Claim, Family};
 use crate::logs::{LogSettings, Logs, StreamVerdict};
 use crate::metrics::{MetricSettings, MetricVerdict, Metrics};
 use crate::names::Collision;
+use crate::releases::{ReleaseRemark, Releases};
 use crate::traces::{PopulationVerdict, TraceSettings, Traces};
 use crate::verdict::{Percent, Side, Verdict};
 
@@ -28,6 +31,10 @@ pub struct Comparator {
     metrics: Metrics,
     logs: Logs,
     traces: Traces,
+    releases: Releases,
+    margin_ratio: f64,
+    /// So many of the differences that are claimed may be none.
+    level: f64,
 }
 
 /// Something that is compared, and what the comparison came to.
@@ -68,6 +75,8 @@ pub struct Part {
     pub verdict: Verdict,
     /// The verdict in words.
     pub sentence: String,
+    /// Of how many series it speaks, where it is about a set of them; none of a series itself.
+    pub set_series: Option<u64>,
 }
 
 /// Every verdict as of one moment.
@@ -79,6 +88,9 @@ pub struct Report {
     pub collisions: Vec<CollisionReport>,
     /// Points and records beyond the bounds, which were not compared.
     pub left_out: u64,
+    /// Releases that deviate from those before them, but not on one side alone; those are subjects.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub releases: Vec<ReleaseRemark>,
     /// Subjects by verdict.
     pub counts: std::collections::BTreeMap<&'static str, u64>,
 }
@@ -103,20 +115,32 @@ impl Report {
 
     /// Puts subjects together.
     pub fn of(subjects: Vec<Subject>, collisions: Vec<Collision>, left_out: u64) -> Report {
-        let mut counts = std::collections::BTreeMap::new();
-        for subject in &subjects {
-            *counts.entry(subject.verdict.name()).or_default() += 1;
-        }
         let collisions = collisions.into_iter();
         let collisions = collisions.map(|Collision { side, name, names }| CollisionReport { side, name, names });
-        Report { subjects, collisions: collisions.collect(), left_out, counts }
+        let counts = std::collections::BTreeMap::new();
+        let mut report = Report { subjects, collisions: collisions.collect(), left_out, releases: Vec::new(), counts };
+        report.recount();
+        report
+    }
+
+    /// Counts the subjects by verdict.
+    pub(crate) fn recount(&mut self) {
+        self.counts.clear();
+        for subject in &self.subjects {
+            *self.counts.entry(subject.verdict.name()).or_default() += 1;
+        }
     }
 }
 
 impl Comparator {
     /// Compares by settings.
     pub fn new(settings: Settings) -> Comparator {
+        let demands = [settings.metrics.demand, settings.logs.demand, settings.traces.demand];
+        let confidence = demands.iter().map(|demand| demand.confidence).fold(0.0, f64::max);
         Comparator {
+            level: 1.0 - confidence,
+            margin_ratio: settings.metrics.demand.margin_ratio,
+            releases: Releases::new(settings.metrics.releases.clone(), settings.metrics.names.clone()),
             metrics: Metrics::new(settings.metrics),
             logs: Logs::new(settings.logs),
             traces: Traces::new(settings.traces),
@@ -126,7 +150,10 @@ impl Comparator {
     /// Takes in what one side carried.
     pub fn observe(&mut self, side: Side, batch: &Batch) {
         match batch.signal() {
-            Signal::Metrics => batch.metrics().into_iter().for_each(|metrics| self.metrics.observe(side, metrics)),
+            Signal::Metrics => batch.metrics().into_iter().for_each(|metrics| {
+                self.metrics.observe(side, metrics);
+                self.releases.observe(side, metrics);
+            }),
             Signal::Logs => batch.logs().into_iter().for_each(|logs| self.logs.observe(side, logs)),
             Signal::Traces => batch.traces().into_iter().for_each(|traces| self.traces.observe(side, traces)),
         }
@@ -144,13 +171,31 @@ impl Comparator {
     }
 
     fn close_until(&mut self, watermark: impl Fn(u64) -> u64) -> Report {
-        let metrics = self.metrics.close(watermark(self.metrics.watermark()));
         let logs = self.logs.close(watermark(self.logs.watermark()));
-        let traces = self.traces.close(watermark(self.traces.watermark()));
+        let mut traces = self.traces.close(watermark(self.traces.watermark()));
+        let of_metrics = watermark(self.metrics.watermark());
+        self.metrics.judge(of_metrics);
+        self.releases.seal(of_metrics, self.margin_ratio);
+        // Records of logs are counted one by one, without chance.
+        let of_logs = logs.iter().filter_map(|stream| Claim::of(&stream.verdict, EValue::CERTAIN));
+        let of_traces = traces.iter().filter_map(|population| Claim::of(&population.verdict, population.strength));
+        let family =
+            Family::of(self.metrics.claims().chain(self.releases.claims()).chain(of_traces).chain(of_logs), self.level);
+        let metrics = self.metrics.report(of_metrics, &family);
+        for population in &mut traces {
+            let verdict = population.verdict.clone();
+            population.verdict = family.judge(verdict, population.strength);
+        }
         let subjects = traces.into_iter().map(Subject::from);
         let subjects = subjects.chain(metrics.metrics.into_iter().map(Subject::from));
-        let subjects = subjects.chain(logs.into_iter().map(Subject::from)).collect();
-        Report::of(subjects, metrics.collisions, metrics.left_out_points + self.logs.left_out_records())
+        let subjects = subjects.chain(logs.into_iter().map(Subject::from));
+        let releases = self.releases.report(&family);
+        let of_releases = releases.different.into_iter();
+        let of_releases =
+            of_releases.map(|(name, finding)| Subject::alone(Signal::Metrics, name, Verdict::Different(finding)));
+        let left_out = metrics.left_out_points + self.logs.left_out_records();
+        let report = Report::of(subjects.chain(of_releases).collect(), metrics.collisions, left_out);
+        Report { releases: releases.remarks, ..report }
     }
 }
 
@@ -178,12 +223,16 @@ impl Verdict {
 
 impl From<MetricVerdict> for Subject {
     fn from(metric: MetricVerdict) -> Self {
-        let part = |name: String, verdict: Verdict| Part { name, sentence: verdict.sentence(), verdict };
+        let part = |name: String, verdict: Verdict, set_series: Option<u64>| {
+            let sentence = verdict.sentence();
+            Part { name, verdict, sentence, set_series }
+        };
         let sets = metric.sets.into_iter().map(|set| {
             let examples: Vec<String> = set.examples.iter().map(ToString::to_string).collect();
-            part(format!("{} series such as {}", set.series, examples.join(", ")), Verdict::Different(set.finding))
+            let name = format!("{} series such as {}", set.series, examples.join(", "));
+            part(name, Verdict::Different(set.finding), Some(set.series))
         });
-        let series = metric.series.into_iter().map(|series| part(series.identity.to_string(), series.verdict));
+        let series = metric.series.into_iter().map(|series| part(series.identity.to_string(), series.verdict, None));
         Subject {
             signal: Signal::Metrics.name(),
             name: metric.name,

@@ -14,6 +14,7 @@ mod waiting;
 
 use crate::band::{Band, Interval};
 use crate::drift::{Bracketed, Drift};
+use crate::evidence::{EValue, Looks};
 use crate::factor::exact_factor;
 use crate::thinning::loss_interval;
 use crate::verdict::{Amount, Cause, Demand, Finding, Needs, Side, Verdict};
@@ -79,6 +80,8 @@ pub struct Counter {
     /// The epochs in which it was followed long enough: nothing of it is kept.
     followed: Option<(u32, u32)>,
     has_drifted: bool,
+    /// What the trend comes to over all looks.
+    looks: Looks,
     /// The moments at which both sides stood still.
     still: Still,
     /// What the other side had counted before a side that was there already got the series: what it has lost.
@@ -193,6 +196,9 @@ impl Counter {
             }
         }
         self.has_drifted |= self.drifts(demand);
+        if let Some(drift) = &self.drift {
+            self.looks.look(drift.1.samples(), || drift.1.ln_chance(demand));
+        }
         self.forget(demand.skew_ns);
         self.close_old_epochs();
         if self.broken_since_unix_ns.is_none() && self.is_broken() {
@@ -313,6 +319,7 @@ impl Counter {
         let drift = self.drift.get_or_insert_with(|| Box::new((epochs, Drift::default())));
         if drift.0 != epochs {
             **drift = (epochs, Drift::default());
+            self.looks.begin_anew();
         }
         // Samples in one bracket err together.
         if before.time_unix_ns <= drift.1.bracket_unix_ns {
@@ -471,6 +478,17 @@ impl Counter {
         Cause::Loss { side, ratio_low: lost.low, ratio_high: lost.high }
     }
 
+    /// How strong a difference is: a trend rests on chance, a broken sandwich and whatever else is found does not.
+    pub(crate) fn strength(&self) -> EValue {
+        let is_broken = || self.factors().is_none_or(|factors| !factors.contains(1.0));
+        let is_apart = self.still.is_apart();
+        match self.has_drifted && !is_apart && !is_broken() && self.injected().is_none() && self.first_lost().is_none()
+        {
+            true => self.looks.strength(),
+            false => EValue::CERTAIN,
+        }
+    }
+
     /// What both sides have counted where they could be compared: between moments at which both stood still, or between
     /// the samples of the sandwich, whichever tells of more.
     fn growth(&self) -> Growth {
@@ -520,7 +538,7 @@ impl Counter {
         }
         let more = seen.new * (margin_ratio / demand.margin_ratio - 1.0);
         let more = if self.of() == Of::Amounts { more } else { more.ceil() };
-        let more = if more.is_finite() { more } else { (2.0 / demand.margin_ratio - seen.new).max(1.0) };
+        let more = if more.is_finite() { more } else { 2.0 / demand.margin_ratio };
         Verdict::Inconclusive { needs: Needs::Events { seen: seen.new, more, margin_ratio } }
     }
 

@@ -163,6 +163,8 @@ impl Depths {
             [&self.source, &self.answer].into_iter().flatten().flat_map(|report| report.collisions.clone());
         let mut collisions: Vec<_> = collisions.collect();
         collisions.dedup();
+        let releases = [&self.source, &self.answer].into_iter().flatten().flat_map(|report| report.releases.clone());
+        let releases = releases.collect();
         let mut by_name: BTreeMap<(&'static str, String), [Option<Subject>; 2]> = BTreeMap::new();
         for (at, report) in [self.source, self.answer].into_iter().enumerate() {
             for subject in report.into_iter().flat_map(|report| report.subjects) {
@@ -174,7 +176,7 @@ impl Depths {
             .into_iter()
             .filter_map(|((signal, _), [source, answer])| located(source, delivered.get(signal), answer));
         let mut report = Report::of(located.chain(delivery.iter().cloned()).collect(), Vec::new(), left_out);
-        report.collisions = collisions;
+        (report.collisions, report.releases) = (collisions, releases);
         report
     }
 }

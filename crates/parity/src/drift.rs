@@ -15,7 +15,7 @@
 //! does, which is what a sampler leaves that slides past the moments at which events are added up and handed on. And, where
 //! the counter looks at it, the sandwich has room for at least half of the slope.
 
-use crate::stats::normal_quantile;
+use crate::stats::{ln_normal_tail, normal_quantile};
 use crate::verdict::Demand;
 
 /// So many blocks are kept; when they are full, neighbours become one.
@@ -151,6 +151,25 @@ impl Drift {
 
     /// The share that is lost, negative where the other side loses, if it is beyond doubt that it is not nothing.
     pub(crate) fn loss(&self, demand: &Demand) -> Option<f64> {
+        let trend = self.trend(demand)?;
+        let is_clear = trend.beyond > trend.error * normal_quantile(1.0 - FALSE_ALARM);
+        (is_clear && trend.is_line()).then_some(trend.slope)
+    }
+
+    /// The logarithm of the chance that the slope comes to what it is where nothing is lost, if it says anything.
+    pub(crate) fn ln_chance(&self, demand: &Demand) -> Option<f64> {
+        let trend = self.trend(demand)?;
+        let is_said = trend.beyond <= 0.0 || trend.is_line();
+        is_said.then(|| ln_normal_tail(trend.beyond / trend.error))
+    }
+
+    /// So many samples there are, and no more once the trend is not followed any longer.
+    pub(crate) fn samples(&self) -> u32 {
+        u32::try_from(self.blocks.len()).unwrap_or(u32::MAX) * self.block_samples.max(1)
+    }
+
+    /// The line through the deficit, if the residuals allow to believe it.
+    fn trend(&self, demand: &Demand) -> Option<Trend> {
         if self.blocks.len() < BLOCKS_MIN {
             return None;
         }
@@ -162,10 +181,9 @@ impl Drift {
         let rows = self.rows();
         let fit = Fit::of(&rows)?;
         let size = fit.local_size(&rows)?;
-        let error = fit.variance * size.max(1.0);
-        let is_clear = fit.slope().abs() - allowed > error.sqrt() * normal_quantile(1.0 - FALSE_ALARM);
-        let is_line = || fit.squares(&rows) + BETTER_BY * size < best_step(&rows);
-        (is_clear && is_line()).then(|| fit.slope())
+        let slope = fit.slope();
+        let error = (fit.variance * size.max(1.0)).sqrt();
+        Some(Trend { slope, beyond: slope.abs() - allowed, error, size, fit, rows })
     }
 
     /// The blocks, and what is not yet one.
@@ -201,6 +219,24 @@ impl Block {
             place: of(|block| block.place),
             variance: of(|block| block.variance) / count,
         }
+    }
+}
+
+/// A line through the deficit.
+struct Trend {
+    slope: f64,
+    /// By how much the slope is more than what is allowed.
+    beyond: f64,
+    error: f64,
+    size: f64,
+    fit: Fit,
+    rows: Vec<Row>,
+}
+
+impl Trend {
+    /// Whether a line explains the deficit better than any single step does.
+    fn is_line(&self) -> bool {
+        self.fit.squares(&self.rows) + BETTER_BY * self.size < best_step(&self.rows)
     }
 }
 

@@ -95,6 +95,7 @@ impl Failure {
             | Cause::Level { .. }
             | Cause::BucketsShifted { .. }
             | Cause::Split { .. }
+            | Cause::ReleaseDeviates { .. }
             | Cause::FieldsDiffer { .. } => None,
         }
     }

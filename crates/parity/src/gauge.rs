@@ -12,6 +12,7 @@
 mod samples;
 mod windows;
 
+use crate::evidence::{EValue, Looks, ln_chance_of_level};
 use crate::factor::exact_factor;
 use crate::stats::{mean_and_variance, student_quantile};
 use crate::verdict::{Amount, Cause, Demand, Finding, Needs, Percent, Side, Verdict};
@@ -29,8 +30,11 @@ pub struct Level {
 
 /// No test before there are so many windows.
 const WINDOWS_MIN: u32 = 12;
-/// A difference is claimed at this chance of being wrong at one look.
-const FALSE_ALARM: f64 = 1e-6;
+/// A difference is suspected at this chance of being wrong at one look; whether it is claimed is judged among all series.
+const FALSE_ALARM: f64 = 1e-3;
+
+/// Beside the usual level, windows whose own is less than this share of it are looked at as if they had that.
+const WINDOW_LEVEL_MIN: f64 = 0.05;
 
 /// Compares a gauge of one side with that of the other.
 #[derive(Clone, Debug, Default)]
@@ -40,6 +44,8 @@ pub struct Gauge {
     windows: Windows,
     inside: u64,
     outside: u64,
+    /// What the test of the windows' means comes to over all looks.
+    looks: Looks,
 }
 
 impl Gauge {
@@ -74,6 +80,31 @@ impl Gauge {
         }
         self.legacy.trim(reach_ns);
         self.new.trim(reach_ns);
+        let seen = self.windows.seen();
+        if seen >= WINDOWS_MIN {
+            let mut looks = self.looks;
+            looks.look(seen, || self.ln_chance(demand));
+            self.looks = looks;
+        }
+    }
+
+    /// The logarithm of the chance that the levels are this far apart where they are not.
+    fn ln_chance(&self, demand: &Demand) -> Option<f64> {
+        let (scale, differences) = (self.windows.scale(), self.windows.differences());
+        let chance = |beside: &dyn Fn(f64) -> f64| {
+            let ratios = differences.iter().zip(self.windows.means());
+            let ratios: Vec<f64> = ratios.map(|(difference, (legacy, _))| difference / beside(legacy)).collect();
+            ln_chance_of_level(&ratios, demand.margin_ratio)
+        };
+        // A constant amount stands out beside the usual level, a constant factor beside that of its own window.
+        let by_amount = chance(&|_| scale)?;
+        let by_factor = chance(&|legacy| legacy.abs().max(WINDOW_LEVEL_MIN * scale))?;
+        Some((by_amount.min(by_factor) + 2f64.ln()).min(0.0))
+    }
+
+    /// How strong a difference is.
+    pub(crate) fn strength(&self) -> EValue {
+        self.looks.strength()
     }
 
     fn compare(&mut self, level: Level, legacy: f64, reach_ns: u64) {

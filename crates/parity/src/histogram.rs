@@ -6,6 +6,7 @@
 //! compared as brackets: each side says only between which bounds a quantile lies.
 
 use crate::counter::{Count, Counter};
+use crate::evidence::EValue;
 use crate::members::{Form, Pause, Turns};
 use crate::verdict::{Cause, Demand, Finding, Needs, Percent, Reason, Side, Verdict};
 
@@ -282,6 +283,11 @@ impl Histogram {
             true => self.quantiles(margin_ratio, remark, demand),
             false => Verdict::Equivalent { margin_ratio, confidence: demand.confidence, remark },
         }
+    }
+
+    /// How strong a difference is: of its counters only the trend of the count rests on chance.
+    pub(crate) fn strength(&self) -> EValue {
+        self.count.strength()
     }
 
     /// The first bound up to which the sides differ. Few values lie under some bounds; there, what is proven of all

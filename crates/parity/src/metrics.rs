@@ -19,10 +19,12 @@ use otlp::view::{
 use prom::names::MetricKind;
 
 use crate::counter::Count;
+use crate::family::{Claim, Family};
 use crate::gauge::Level;
 use crate::histogram::{Buckets, Distribution};
 use crate::members::Form;
 use crate::names::{Collision, MetricIdentity, NameSettings, Names};
+use crate::releases::ReleaseSettings;
 use crate::series_sets::SetFinding;
 use crate::verdict::{Demand, Side, Verdict};
 use expiry::Expiry;
@@ -51,6 +53,8 @@ pub struct MetricSettings {
     pub series_max: usize,
     /// Of a thousand series so many are compared: the same ones on both sides.
     pub share_permille: u32,
+    /// How releases are told apart.
+    pub releases: ReleaseSettings,
 }
 
 impl Default for MetricSettings {
@@ -64,6 +68,7 @@ impl Default for MetricSettings {
             expired_ns: 7_200_000_000_000,
             series_max: 100_000,
             share_permille: 1000,
+            releases: ReleaseSettings::default(),
         }
     }
 }
@@ -445,10 +450,20 @@ impl Metrics {
         legacy.min(new).saturating_sub(self.settings.settle_ns)
     }
 
-    /// Seals everything up to the watermark and gives every verdict. What is over for long is forgotten.
+    /// Seals everything up to the watermark and gives every verdict, metrics judged among themselves.
     pub fn close(&mut self, watermark_unix_ns: u64) -> MetricsReport {
         self.judge(watermark_unix_ns);
-        self.forget();
+        let family = Family::of(self.claims(), 1.0 - self.settings.demand.confidence);
+        self.report(watermark_unix_ns, &family)
+    }
+
+    /// What is to be judged together with others.
+    pub(crate) fn claims(&self) -> impl Iterator<Item = Claim> {
+        self.judged.iter().flatten().filter_map(Judged::claim)
+    }
+
+    /// Every verdict, as it remains in a family.
+    pub(crate) fn report(&mut self, watermark_unix_ns: u64, family: &Family) -> MetricsReport {
         self.identities.sort();
         let sight = Sight {
             names: &self.names,
@@ -456,6 +471,7 @@ impl Metrics {
             identities: &self.identities,
             seen: &self.seen,
             judged: &self.judged,
+            family,
             watermark_unix_ns,
         };
         MetricsReport {
@@ -466,19 +482,21 @@ impl Metrics {
     }
 
     /// Seals and judges what has points that were not judged yet. Of the rest, nothing can have changed.
-    fn judge(&mut self, watermark_unix_ns: u64) {
+    pub(crate) fn judge(&mut self, watermark_unix_ns: u64) {
         let mut pending = std::mem::take(&mut self.pending);
         pending.retain(|number| {
             let at = *number as usize;
             let (comparing, seen) = (&mut self.comparing[at], &mut self.seen[at]);
             comparing.seal(watermark_unix_ns, &self.settings);
             let verdict = comparing.verdict(self.identities.get(*number), seen, &self.settings);
-            self.judged[at] = Some(Judged::from(verdict));
+            let strength = comparing.strength(&verdict, &self.settings);
+            self.judged[at] = Some(Judged::of(verdict, strength));
             // What is newer than the watermark waits to be sealed.
             seen.is_pending = seen.presence.iter().any(|presence| presence.last_unix_ns() > watermark_unix_ns);
             seen.is_pending
         });
         self.pending = pending;
+        self.forget();
     }
 }
 

@@ -38,6 +38,18 @@ pub struct NameSettings {
     pub ignored_labels: BTreeSet<String>,
     /// Resource attributes that are labels of every series.
     pub resource_labels: BTreeSet<String>,
+    /// Whose names the new side has.
+    pub new_side: NewSide,
+}
+
+/// What stands on the new side.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum NewSide {
+    /// The pipeline that is to stay, with names of its own.
+    #[default]
+    ToStay,
+    /// A replica of the legacy side, with its names.
+    LegacyReplica,
 }
 
 /// So many names are remembered on each side; what comes beyond is compared and not reported on.
@@ -151,6 +163,7 @@ impl Names {
     }
 
     fn make(&self, side: Side, name: &str, unit: &str, kind: MetricKind) -> MetricIdentity {
+        let side = self.names_of(side);
         match (side, self.rule_of(side, name).map(|at| (at, &self.settings.rules[at]))) {
             // The rule's new name stands for both, as it is: its unit is not known on the legacy side.
             (Side::Legacy, Some((at, rule))) => {
@@ -158,6 +171,14 @@ impl Names {
             }
             (Side::New, Some((at, rule))) => MetricIdentity { name: rule.new.clone(), scale: 1.0, rule: Some(at) },
             (_, None) => MetricIdentity { name: common_name(name, unit, kind), scale: 1.0, rule: None },
+        }
+    }
+
+    /// Whose names a side has.
+    fn names_of(&self, side: Side) -> Side {
+        match self.settings.new_side {
+            NewSide::ToStay => side,
+            NewSide::LegacyReplica => Side::Legacy,
         }
     }
 
@@ -178,12 +199,12 @@ impl Names {
 
     /// The common name of a label, or none if it is left out.
     pub fn label(&self, side: Side, metric: &MetricIdentity, key: &str) -> Option<String> {
-        self.make_label(metric.rule.filter(|_| side == Side::Legacy), key)
+        self.make_label(metric.rule.filter(|_| self.names_of(side) == Side::Legacy), key)
     }
 
     /// The common name of a label, or none if it is left out. What is known costs no allocation.
     pub(crate) fn look_up_label(&mut self, side: Side, metric: &MetricIdentity, key: &str) -> Option<Arc<str>> {
-        let rule = metric.rule.filter(|_| side == Side::Legacy);
+        let rule = metric.rule.filter(|_| self.names_of(side) == Side::Legacy);
         let hash = self.hasher.hash_one((rule, key));
         if let Some(known) = self.labels.find(hash, |known| known.rule == rule && *known.key == *key) {
             return known.name.clone();

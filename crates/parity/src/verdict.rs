@@ -180,6 +180,24 @@ pub enum Needs {
         /// What is proven so far.
         margin_ratio: f64,
     },
+    /// It looks different, and not so clearly that it could not be chance among so many.
+    Certainty {
+        /// What it looks like.
+        suspected: Box<Finding>,
+        /// How many are judged together.
+        series: u64,
+        /// How strongly what was seen speaks against chance.
+        e_value: f64,
+        /// How strongly it would have to.
+        e_value_wanted: f64,
+    },
+    /// The legacy side differs from a replica of itself as much.
+    BeyondNoise {
+        /// What it looks like.
+        suspected: Box<Finding>,
+        /// By how much the legacy side may differ from its replica; none where it differs in kind.
+        floor_ratio: Option<f64>,
+    },
 }
 
 impl fmt::Display for Needs {
@@ -199,6 +217,15 @@ impl fmt::Display for Needs {
             Needs::Steadiness { margin_ratio } if !margin_ratio.is_finite() => f.write_str("more time"),
             Needs::Steadiness { margin_ratio } => {
                 write!(f, "more time; so far it proves {}", Percent(*margin_ratio))
+            }
+            Needs::BeyondNoise { suspected, floor_ratio } => {
+                let noise =
+                    floor_ratio.map_or("in the same way".to_owned(), |ratio| format!("by up to {}", Percent(ratio)));
+                let cause = &suspected.cause;
+                write!(f, "more than the noise: {cause}, and the legacy side differs from its own replica {noise}")
+            }
+            Needs::Certainty { suspected, series, .. } => {
+                write!(f, "more time: {}, not yet enough among {series} series", suspected.cause)
             }
         }
     }
@@ -366,6 +393,15 @@ pub enum Cause {
         /// The share of traces.
         ratio: f64,
     },
+    /// A release differs from those before it on one side, and does not on the other.
+    ReleaseDeviates {
+        /// Its build tag.
+        release: String,
+        /// Where.
+        side: Side,
+        /// By how much it is higher than the releases before it: 0.4 is 40 %.
+        ratio: f64,
+    },
     /// Fields of the same thing differ.
     FieldsDiffer {
         /// Which.
@@ -411,6 +447,9 @@ impl fmt::Display for Percent {
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Cause::Loss { side, ratio_low, ratio_high } if *ratio_low <= 0.0 => {
+                write!(f, "the {side} side misses up to {}", Percent(*ratio_high))
+            }
             Cause::Loss { side, ratio_low, ratio_high } => {
                 write!(f, "the {side} side misses {} to {}", Percent(*ratio_low), Percent(*ratio_high))
             }
@@ -452,6 +491,14 @@ impl fmt::Display for Cause {
             Cause::NamesCollide { names } => write!(f, "{} become one name", names.join(" and ")),
             Cause::TracesFragmented { side, ratio } => {
                 write!(f, "{} of the traces are broken into several on the {side} side", Percent(*ratio))
+            }
+            Cause::ReleaseDeviates { release, side, ratio } => {
+                let direction = if *ratio > 0.0 { "higher" } else { "lower" };
+                let ratio = Percent(ratio.abs());
+                write!(
+                    f,
+                    "release {release} is {ratio} {direction} than the releases before it on the {side} side alone"
+                )
             }
             Cause::FieldsDiffer { fields } => write!(f, "{} differ", fields.join(", ")),
         }

@@ -71,7 +71,7 @@ impl Graph {
         let journal = root.child("journal", JournalConfig::read);
         let ledger = root.child("ledger", service::read_ledger);
         let admin = root.child("admin", service::read_admin);
-        let migration = root.child_if_present("migration", Migration::read);
+        let migration = root.child_if_present("migration", Migration::read_for_run);
         let defined = Roles::read(&mut root);
         let wrong = migration.as_ref().map(|migration| migration.check(&service.pipelines)).unwrap_or_default();
         wrong.into_iter().for_each(|wrong| root.diagnostics().push(wrong));

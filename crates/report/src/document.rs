@@ -7,6 +7,7 @@ use parity::{Cause, Demand, Explanation, Finding, Report, Subject, Verdict};
 use serde::Serialize;
 
 use crate::columns::number;
+use crate::control::ControlSummary;
 
 /// The version of the JSON form. A field more is no new version; a field less or another meaning is.
 const SCHEMA: u32 = 1;
@@ -25,6 +26,9 @@ pub struct Document {
     pub verdict: Overall,
     pub(crate) legacy: SideSummary,
     pub(crate) new: SideSummary,
+    /// A replica of the legacy side, and the noise that it shows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    control: Option<ControlSummary>,
     pub(crate) margin_ratio: f64,
     pub(crate) confidence: f64,
     /// What kept something from being compared.
@@ -134,6 +138,7 @@ impl Document {
             verdict,
             legacy,
             new,
+            control: None,
             margin_ratio,
             confidence,
             notes,
@@ -149,10 +154,27 @@ impl Document {
         Document { migration, at_unix_ns: Some(at_unix_ns), ..self }
     }
 
+    /// The same, with what a replica of the legacy side showed.
+    #[must_use]
+    pub fn with_control(self, control: Option<ControlSummary>) -> Document {
+        Document { control, ..self }
+    }
+
+    /// Where everything comes from.
+    pub(crate) fn sources(&self) -> impl Iterator<Item = (&'static str, &SideSummary)> {
+        let control = self.control.iter().map(|control| ("control", &control.side));
+        [("legacy", &self.legacy), ("new", &self.new)].into_iter().chain(control)
+    }
+
     /// The same with what is to be said beside the verdicts, and keeps none of them open.
     #[must_use]
     pub fn with_remarks(self, remarks: Vec<String>) -> Document {
         Document { remarks, ..self }
+    }
+
+    /// The report, and what kept something from being compared.
+    pub fn into_parts(self) -> (Report, Vec<String>) {
+        (self.report, self.notes)
     }
 
     /// Subjects, those that differ first, then what is open: what has the same cause together, and the most at first.
@@ -213,7 +235,14 @@ impl Document {
         let collision = |collision: &parity::CollisionReport| {
             format!("on the {} side {} all become {}", collision.side, collision.names.join(" and "), collision.name)
         };
-        self.notes.iter().chain(&self.remarks).cloned().chain(self.report.collisions.iter().map(collision)).collect()
+        let release = |remark: &parity::ReleaseRemark| match remark.since_unix_ns {
+            Some(since) => format!("{}; since {}", remark.sentence, shown_time(since)),
+            None => remark.sentence.clone(),
+        };
+        let (collisions, releases) = (&self.report.collisions, &self.report.releases);
+        let noise = self.control.iter().flat_map(ControlSummary::remarks);
+        let said = self.notes.iter().chain(&self.remarks).cloned();
+        said.chain(collisions.iter().map(collision)).chain(releases.iter().map(release)).chain(noise).collect()
     }
 }
 

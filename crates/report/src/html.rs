@@ -111,7 +111,7 @@ fn write_sides(out: &mut String, document: &Document) {
     let (margin, confidence) = (Percent(document.margin_ratio), document.confidence * 100.0);
     let _ = writeln!(out, "<p>Asked: equal within {margin} at {confidence:.0} %.</p>");
     out.push_str("<table>\n<tr><th>side</th><th>source</th><th>time</th><th class=\"number\">items</th></tr>\n");
-    for (name, side) in [("legacy", &document.legacy), ("new", &document.new)] {
+    for (name, side) in document.sources() {
         let (source, time, items) = (code(&side.source), side.time(), number(side.items));
         let _ = writeln!(
             out,

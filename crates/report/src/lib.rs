@@ -3,6 +3,7 @@
 //! Everything that comes from outside is made inert in each form. This crate does no I/O.
 
 pub mod columns;
+mod control;
 mod document;
 pub mod grafana;
 mod html;
@@ -14,6 +15,7 @@ mod tests;
 
 use parity::Charts;
 
+pub use control::ControlSummary;
 pub use document::{Document, Overall, SideSummary, shown_time};
 
 /// For programs; `docs/parity-report.schema.json` describes it.

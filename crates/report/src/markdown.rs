@@ -20,7 +20,7 @@ pub(crate) fn write(document: &Document) -> String {
     let (margin, confidence) = (Percent(document.margin_ratio), document.confidence * 100.0);
     let _ = writeln!(out, "Asked: equal within {margin} at {confidence:.0} %.\n");
     let _ = writeln!(out, "| side | source | time | items |\n|---|---|---|---:|");
-    for (name, side) in [("legacy", &document.legacy), ("new", &document.new)] {
+    for (name, side) in document.sources() {
         let _ = writeln!(out, "| {name} | {} | {} | {} |", code(&side.source), side.time(), number(side.items));
     }
     for remark in document.remarks() {

@@ -28,7 +28,7 @@ pub(crate) fn write(document: &Document, width: Option<usize>) -> String {
     for remark in document.remarks() {
         out.push_str(&wrapped(&format!("note: {}", printable(&remark)), width, 6));
     }
-    for (name, side) in [("legacy", &document.legacy), ("new", &document.new)] {
+    for (name, side) in document.sources() {
         let line = format!("{name:<6}  {}: {} items, {}", printable(&side.source), number(side.items), side.time());
         out.push_str(&wrapped(&line, width, 8));
     }

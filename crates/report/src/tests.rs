@@ -43,7 +43,7 @@ fn report() -> Report {
     let lossy = Subject {
         legacy_names: vec!["requests_total".to_owned()],
         new_names: vec!["requests".to_owned()],
-        parts: vec![Part { name, verdict: lost(), sentence: lost().sentence() }],
+        parts: vec![Part { name, verdict: lost(), sentence: lost().sentence(), set_series: None }],
         counts: BTreeMap::from([("different", 1)]),
         ..subject("metrics", "requests_total", lost())
     };

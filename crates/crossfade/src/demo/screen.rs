@@ -251,6 +251,8 @@ fn words(subject: &Subject) -> String {
             Needs::Windows { more, .. } => format!("needs {more} more windows of time"),
             Needs::Events { more, .. } => format!("needs to count about {more:.0} more"),
             Needs::Steadiness { .. } => "needs more time".to_owned(),
+            Needs::Certainty { suspected, .. } => format!("perhaps {}", suspected.cause),
+            Needs::BeyondNoise { .. } => "differs no more than the noise".to_owned(),
         },
         _ => subject.sentence.clone(),
     }

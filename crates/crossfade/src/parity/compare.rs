@@ -12,10 +12,11 @@ use parity::{Charts, Comparator, Side};
 use report::columns::number;
 use report::{Document, SideSummary};
 
+use super::control::{self, Control};
 use super::gaps::Gaps;
 use super::prometheus::{Query, read_queries};
 use super::settings::{Asked, nanoseconds};
-use super::source::{Has, Manner, Slice, Sources, places, share_types};
+use super::source::{Has, Manner, Slice, Sources, places, share_types, share_with_replica};
 use super::window::{Window, cut, extent};
 use super::{ParityArguments, ReportFormat};
 use crate::moment;
@@ -35,63 +36,87 @@ const SETTLE: Duration = Duration::from_secs(120);
 const TIME_MAX_UNIX_NS: u64 = i64::MAX as u64;
 
 /// What is to be read of each signal, and from when to when.
-type Windows = BTreeMap<Signal, Window>;
+pub(super) type Windows = BTreeMap<Signal, Window>;
 
+/// Compares as the command line asks.
 pub(super) async fn compare(arguments: &ParityArguments) -> anyhow::Result<(Document, Charts)> {
-    let asked = Asked::read(arguments)?;
-    let bar = Bar::new();
-    let places = places(arguments, &asked)?;
-    let manner = Manner::of(&places, &asked);
+    compare_as(arguments, &Asked::read(arguments)?, Bar::new()).await
+}
+
+/// Compares as something else asks.
+pub(super) async fn compare_as(
+    arguments: &ParityArguments,
+    asked: &Asked,
+    bar: Bar,
+) -> anyhow::Result<(Document, Charts)> {
+    let places = places(arguments, asked)?;
+    let manner = Manner::of(&places, asked);
     let mut sides =
         [Sources::open(Side::Legacy, &places[0], manner, &bar)?, Sources::open(Side::New, &places[1], manner, &bar)?];
+    let mut replica = control::open(arguments, &sides[0], manner, &bar)?;
     let queries = match &arguments.queries {
         Some(_) if !sides.iter().all(Sources::answers_expressions) => {
             return Err(anyhow!(
                 "--queries needs a Prometheus HTTP API on both sides: a recording answers no expressions"
             ));
         }
-        Some(path) => read_queries(path, &asked.names.rules)?,
+        Some(path) => read_queries(path, &asked.comparison.names.rules)?,
         None => Vec::new(),
     };
-    let (windows, mut notes) = windows(&sides, arguments, &asked)?;
+    let (windows, mut notes) = windows(sides.each_ref(), arguments, asked)?;
     bar.say("asking what there is");
-    for side in &mut sides {
+    for side in sides.iter_mut().chain(&mut replica) {
         side.learn(&windows).await?;
     }
-    share_types(&mut sides, &asked.names.rules);
+    share_types(&mut sides, &asked.comparison.names.rules);
+    replica.iter_mut().for_each(|replica| share_with_replica(&mut sides[0], replica));
     let mut settings = asked.settings([sides[0].has(Signal::Logs), sides[1].has(Signal::Logs)]);
     settings.metrics.names.rules.splice(0..0, queries.iter().map(Query::rule));
     let charts = match arguments.format {
         ReportFormat::Html => Charts::of_names(settings.metrics.names.clone()),
         _ => Charts::default(),
     };
-    let mut taking = Taking::new(Comparator::new(settings), charts, &windows, bar);
+    let control = match &replica {
+        Some(replica) => Some(Control::new([&sides[0], replica], (arguments, asked), &windows, settings.clone())?),
+        None => None,
+    };
+    let mut taking = Taking::new(Comparator::new(settings), control, charts, &windows, bar);
     if sides.iter().all(|side| matches!(side.has(Signal::Metrics), Has::Answers(_))) {
         taking.gaps = windows.get(&Signal::Metrics).copied().map(Gaps::within);
     }
     let step_ms = u64::try_from(arguments.step.as_millis()).unwrap_or(u64::MAX);
-    taking.read(&mut sides, &queries, step_ms).await?;
-    let Taking { mut comparator, charts, gaps, seen, bar, .. } = taking;
+    taking.read(&mut sides, replica.as_mut(), &queries, step_ms).await?;
+    let Taking { mut comparator, control, charts, gaps, seen, bar, .. } = taking;
     bar.leave();
-    let mut report = comparator.finish();
+    let (mut report, control) = match (control, &replica) {
+        (Some(control), Some(replica)) => control.finish(comparator.finish(), replica.shown.clone()),
+        _ => (comparator.finish(), None),
+    };
     gaps.iter().for_each(|gaps| gaps.add_to(&mut report));
-    notes.extend(sides.iter().flat_map(Sources::notes));
+    notes.extend(sides.iter().chain(&replica).flat_map(Sources::notes));
     let remarks = not_compared(&sides);
     let [of_legacy, of_new] = seen;
     let [legacy, new] = sides;
     let sides = [of_legacy.summary(legacy.shown), of_new.summary(new.shown)];
-    Ok((Document::new(report, sides, asked.demand, notes).with_remarks(remarks), charts))
+    Ok((
+        Document::new(report, sides, asked.comparison.demand, notes).with_remarks(remarks).with_control(control),
+        charts,
+    ))
 }
 
 /// From when to when each signal is compared, and what is to be said of that.
-fn windows(sides: &[Sources; 2], arguments: &ParityArguments, asked: &Asked) -> anyhow::Result<(Windows, Vec<String>)> {
-    let settle_ns = asked.settle.map_or(0, nanoseconds);
+pub(super) fn windows(
+    sides: [&Sources; 2],
+    arguments: &ParityArguments,
+    asked: &Asked,
+) -> anyhow::Result<(Windows, Vec<String>)> {
+    let settle_ns = asked.comparison.settle.map_or(0, nanoseconds);
     let (mut windows, mut notes) = (Windows::new(), Vec::new());
     let sealed = |window: Window| {
         let to_unix_ns = window.to_unix_ns.min(TIME_MAX_UNIX_NS).saturating_sub(settle_ns);
         Window { to_unix_ns, ..window }
     };
-    let both_recorded = sides.iter().all(Sources::is_recorded);
+    let both_recorded = sides.iter().all(|side| side.is_recorded());
     for signal in Signal::ALL {
         let window = match (sides[0].has(signal), sides[1].has(signal)) {
             (Has::Answers(_), Has::Answers(_)) => asked_window(arguments, asked)?,
@@ -138,7 +163,7 @@ fn asked_window(arguments: &ParityArguments, asked: &Asked) -> anyhow::Result<Wi
     let now = clock::unix_ns();
     let to_unix_ns = match &arguments.to {
         Some(to) => moment::parse(to, now).map_err(|error| anyhow!("--to: {error}"))?,
-        None => now.saturating_sub(nanoseconds(asked.settle.unwrap_or(SETTLE))),
+        None => now.saturating_sub(nanoseconds(asked.comparison.settle.unwrap_or(SETTLE))),
     };
     // Whole seconds, so that steps of an expression are at the same times however often it is asked.
     let to_unix_ns = to_unix_ns - to_unix_ns % 1_000_000_000;
@@ -151,13 +176,21 @@ fn asked_window(arguments: &ParityArguments, asked: &Asked) -> anyhow::Result<Wi
 
 /// What was taken in of one side.
 #[derive(Default)]
-struct Seen {
+pub(super) struct Seen {
     items: u64,
     extent: Option<Window>,
 }
 
 impl Seen {
-    fn summary(self, source: String) -> SideSummary {
+    pub(super) fn add(&mut self, batch: &Batch) {
+        self.items += u64::from(batch.items());
+        let extent = extent(batch);
+        if !extent.is_empty() {
+            self.extent = Some(self.extent.map_or(extent, |known| known.join(extent)));
+        }
+    }
+
+    pub(super) fn summary(self, source: String) -> SideSummary {
         SideSummary {
             source,
             items: self.items,
@@ -170,6 +203,7 @@ impl Seen {
 /// Takes both sides in.
 struct Taking<'a> {
     comparator: Comparator,
+    control: Option<Control>,
     charts: Charts,
     /// Of backends, which are asked for all that they have; recordings may be silent where nothing happens.
     gaps: Option<Gaps>,
@@ -179,12 +213,24 @@ struct Taking<'a> {
 }
 
 impl<'a> Taking<'a> {
-    fn new(comparator: Comparator, charts: Charts, windows: &'a Windows, bar: Bar) -> Taking<'a> {
-        Taking { comparator, charts, gaps: None, windows, seen: <[Seen; 2]>::default(), bar }
+    fn new(
+        comparator: Comparator,
+        control: Option<Control>,
+        charts: Charts,
+        windows: &'a Windows,
+        bar: Bar,
+    ) -> Taking<'a> {
+        Taking { comparator, control, charts, gaps: None, windows, seen: <[Seen; 2]>::default(), bar }
     }
 
-    /// Reads all of both sides.
-    async fn read(&mut self, sides: &mut [Sources; 2], queries: &[Query], step_ms: u64) -> anyhow::Result<()> {
+    /// Reads all of both sides, and of the replica.
+    async fn read(
+        &mut self,
+        sides: &mut [Sources; 2],
+        mut replica: Option<&mut Sources>,
+        queries: &[Query],
+        step_ms: u64,
+    ) -> anyhow::Result<()> {
         let whole = self.windows.values().fold(Window::EMPTY, |all, window| all.join(*window));
         if whole.is_empty() {
             return Ok(());
@@ -194,7 +240,7 @@ impl<'a> Taking<'a> {
             false => steps_ns(step_ms, self.windows),
         };
         let slices = (whole.to_unix_ns - whole.from_unix_ns) / slice_ns + 1;
-        self.bar.begin(slices * 2);
+        self.bar.begin(slices * if replica.is_some() { 3 } else { 2 });
         for slice in 0..slices {
             let from_unix_ns = whole.from_unix_ns + slice * slice_ns;
             let is_last = slice + 1 == slices;
@@ -206,25 +252,29 @@ impl<'a> Taking<'a> {
                 side.read(&slice, &mut |batch| self.observe(of_side, batch)).await?;
                 self.bar.advance();
             }
+            if let (Some(replica), Some(control)) = (replica.as_deref_mut(), &mut self.control) {
+                replica.read(&slice, &mut |batch| control.observe(Side::New, batch)).await?;
+                self.bar.advance();
+            }
             if !is_last {
                 self.comparator.close();
+                self.control.iter_mut().for_each(Control::close);
             }
         }
         Ok(())
     }
 
     fn observe(&mut self, side: Side, batch: Batch) {
+        if let (Some(control), Side::Legacy) = (&mut self.control, side) {
+            control.observe(Side::Legacy, batch.clone());
+        }
         let Some(window) = self.windows.get(&batch.signal()) else { return };
         let batch = cut(batch, *window);
         if batch.items() == 0 {
             return;
         }
         let seen = &mut self.seen[side as usize];
-        seen.items += u64::from(batch.items());
-        let extent = extent(&batch);
-        if !extent.is_empty() {
-            seen.extent = Some(seen.extent.map_or(extent, |known| known.join(extent)));
-        }
+        seen.add(&batch);
         self.bar.say(&format!("{side}: {} items", number(seen.items)));
         self.comparator.observe(side, &batch);
         self.gaps.iter_mut().for_each(|gaps| gaps.observe(side, &batch));
@@ -250,17 +300,17 @@ fn steps_ns(step_ms: u64, windows: &Windows) -> u64 {
 pub(super) struct Bar(ProgressBar);
 
 impl Bar {
+    /// No progress: nobody waits for it.
+    pub(super) fn hidden() -> Bar {
+        Bar(ProgressBar::hidden())
+    }
+
     fn new() -> Bar {
         let bar = match std::io::stderr().is_terminal() {
             true => ProgressBar::new_spinner(),
             false => ProgressBar::hidden(),
         };
         Bar(bar)
-    }
-
-    #[cfg(test)]
-    pub(super) fn hidden() -> Bar {
-        Bar(ProgressBar::hidden())
     }
 
     fn begin(&self, slices: u64) {

@@ -92,7 +92,7 @@ fn part(side: Side, gap: &Gap) -> Part {
     let evidence = format!("from {from} to {to}; {others}");
     let since_unix_ns = Some(gap.from_unix_ns);
     let verdict = Verdict::Different(Finding { cause: Cause::Gap { side, seconds }, evidence, since_unix_ns });
-    Part { name: NAME.to_owned(), sentence: verdict.sentence(), verdict }
+    Part { name: NAME.to_owned(), sentence: verdict.sentence(), verdict, set_series: None }
 }
 
 #[cfg(test)]

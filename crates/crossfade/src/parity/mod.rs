@@ -1,16 +1,19 @@
 //! `crossfade parity`: two recordings or two live backends compared, once.
 
+pub(crate) mod answers;
 mod api;
 mod capture;
 mod compare;
+mod control;
 mod gaps;
 mod jaeger;
 mod lines;
 mod loki;
 mod place;
 mod prometheus;
-mod query_settings;
+mod queried;
 mod recording;
+mod running;
 mod settings;
 mod source;
 mod victorialogs;
@@ -25,8 +28,10 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::ValueEnum;
 
+use ::parity::Charts;
 use place::{Header, Place};
 use report::Document;
+use url::Url;
 
 /// What `parity` is asked.
 #[derive(Debug, clap::Args)]
@@ -39,6 +44,10 @@ pub(crate) struct ParityArguments {
     /// The side that is to stay, likewise.
     #[arg(long, value_name = "FILE|URL|KIND=URL")]
     new: Vec<Place>,
+    /// A replica of the legacy side, likewise: what the two differ in is noise, and what the new side differs in by no
+    /// more than that is left open.
+    #[arg(long, value_name = "FILE|URL|KIND=URL")]
+    control: Vec<Place>,
     /// Compare the answers to these PromQL expressions, instead of all series: one a line, or pairs in YAML.
     #[arg(long, value_name = "FILE")]
     queries: Option<PathBuf>,
@@ -75,12 +84,45 @@ pub(crate) struct ParityArguments {
     /// A header for the new backends, likewise.
     #[arg(long, value_name = "[KIND:]NAME=VALUE")]
     new_header: Vec<Header>,
+    /// A header for the backends of the replica, likewise.
+    #[arg(long, value_name = "[KIND:]NAME=VALUE")]
+    control_header: Vec<Header>,
+    /// Compare nothing, and report what a process with a `migration` has compared: its admin API, such as
+    /// `http://localhost:8686`.
+    #[arg(long, value_name = "URL", conflicts_with_all = ["legacy", "new", "control", "queries", "config"])]
+    endpoint: Option<Url>,
     /// How the report is written.
     #[arg(long, value_enum, default_value = "table")]
     format: ReportFormat,
     /// Where the report is written; without it, to standard output.
     #[arg(long, short = 'o', value_name = "FILE")]
     output: Option<PathBuf>,
+}
+
+impl ParityArguments {
+    /// What a configuration names, about so long until now.
+    fn about(range: Duration) -> ParityArguments {
+        ParityArguments {
+            legacy: Vec::new(),
+            new: Vec::new(),
+            control: Vec::new(),
+            queries: None,
+            range,
+            to: None,
+            step: Duration::from_secs(15),
+            margin: None,
+            confidence: None,
+            settle: None,
+            logs: None,
+            config: Vec::new(),
+            legacy_header: Vec::new(),
+            new_header: Vec::new(),
+            control_header: Vec::new(),
+            endpoint: None,
+            format: ReportFormat::Json,
+            output: None,
+        }
+    }
 }
 
 /// What of a log record is compared, beside that it is there.
@@ -114,8 +156,8 @@ pub(crate) const ERROR: u8 = 3;
 
 /// Never fails: an error is an exit code of its own here, since 1 says that something differs.
 pub(crate) fn parity(arguments: &ParityArguments) -> ExitCode {
-    match compared(arguments) {
-        Ok(document) => ExitCode::from(document.verdict.exit_code()),
+    match reported(arguments) {
+        Ok(code) => ExitCode::from(code),
         Err(error) => {
             // A person who did not ask for a log is told here, as in `main`.
             #[allow(clippy::print_stderr)]
@@ -127,21 +169,30 @@ pub(crate) fn parity(arguments: &ParityArguments) -> ExitCode {
     }
 }
 
-fn compared(arguments: &ParityArguments) -> anyhow::Result<Document> {
+fn reported(arguments: &ParityArguments) -> anyhow::Result<u8> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
-    let (document, charts) = runtime.block_on(compare::compare(arguments))?;
-    let text = match arguments.format {
-        ReportFormat::Table => report::table(&document, columns(arguments)),
-        ReportFormat::Json => report::json(&document)?,
-        ReportFormat::Junit => report::junit(&document),
-        ReportFormat::Markdown => report::markdown(&document),
-        ReportFormat::Html => report::html(&document, &charts),
+    let (text, code) = match &arguments.endpoint {
+        Some(endpoint) => runtime.block_on(running::ask(endpoint, arguments.format, columns(arguments)))?,
+        None => {
+            let (document, charts) = runtime.block_on(compare::compare(arguments))?;
+            (written(&document, &charts, arguments)?, document.verdict.exit_code())
+        }
     };
     match &arguments.output {
         Some(path) => fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?,
         None => std::io::stdout().lock().write_all(text.as_bytes()).context("cannot write the report")?,
     }
-    Ok(document)
+    Ok(code)
+}
+
+fn written(document: &Document, charts: &Charts, arguments: &ParityArguments) -> anyhow::Result<String> {
+    Ok(match arguments.format {
+        ReportFormat::Table => report::table(document, columns(arguments)),
+        ReportFormat::Json => report::json(document)?,
+        ReportFormat::Junit => report::junit(document),
+        ReportFormat::Markdown => report::markdown(document),
+        ReportFormat::Html => report::html(document, charts),
+    })
 }
 
 /// How wide the terminal is that the report goes to.

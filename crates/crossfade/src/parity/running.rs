@@ -23,11 +23,7 @@ impl ReportFormat {
 }
 
 /// The report of the process at an address, and what this process is to end with.
-pub(super) async fn ask(
-    endpoint: &Url,
-    format: ReportFormat,
-    columns: Option<usize>,
-) -> anyhow::Result<(String, u8)> {
+pub(super) async fn ask(endpoint: &Url, format: ReportFormat, columns: Option<usize>) -> anyhow::Result<(String, u8)> {
     let mut address = endpoint.join("/api/v1/parity").context("--endpoint")?;
     address.query_pairs_mut().append_pair("format", format.name());
     if let Some(columns) = columns {

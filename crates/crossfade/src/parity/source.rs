@@ -16,7 +16,7 @@ use super::jaeger::{Jaeger, Whole};
 use super::loki::{Loki, MadeUp};
 use super::place::{Header, Kind, Place, headers_of};
 use super::prometheus::{Backend, Catalogue, Query, agree};
-use super::query_settings::Queried;
+use super::queried::Queried;
 use super::recording::Recording;
 use super::settings::Asked;
 use super::victorialogs::VictoriaLogs;
@@ -283,6 +283,11 @@ impl Sources {
 pub(super) fn share_types(sides: &mut [Sources; 2], rules: &[Rule]) {
     let [legacy, new] = sides;
     agree([legacy.catalogues(), new.catalogues()], rules);
+}
+
+/// Lets a replica know of metrics what the legacy side does, whose names it has.
+pub(super) fn share_with_replica(legacy: &mut Sources, replica: &mut Sources) {
+    agree([legacy.catalogues(), replica.catalogues()], &[]);
 }
 
 /// A slice of the time that is compared.

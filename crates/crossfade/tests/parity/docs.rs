@@ -7,7 +7,7 @@ use parity::Side;
 
 use super::backends::{SOUND, serve};
 use super::captures::capture;
-use super::scene::{Fault, LENGTH_S, START_S, check_exit, record};
+use super::scene::{Fault, LENGTH_S, START_S, check_exit, record, replica};
 use super::stores::{Lack, Writing, jaeger, loki, victorialogs};
 
 /// The fenced blocks of a page in one language.
@@ -41,6 +41,7 @@ fn every_command_runs() {
     record(directory.path(), Fault::None);
     capture(directory.path(), Fault::None);
     fs::write(directory.path().join("token"), "Bearer sesame\n").unwrap();
+    fs::write(directory.path().join("replica.jsonl"), replica(Fault::None)).unwrap();
     let hosts = hosts();
     for block in blocks(&page, "yaml") {
         let name = block.lines().next().unwrap().strip_prefix("# ").unwrap();

@@ -5,6 +5,7 @@
 mod answers;
 mod backends;
 mod captures;
+mod control;
 mod docs;
 mod reports;
 mod scene;

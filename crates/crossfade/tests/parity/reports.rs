@@ -90,7 +90,7 @@ fn the_check_of_the_schema_sees_what_is_wrong() {
 }
 
 /// As much of JSON Schema as the schema of the report uses.
-fn violations(whole: &Value, schema: &Value, value: &Value, at: &str, wrong: &mut Vec<String>) {
+pub(crate) fn violations(whole: &Value, schema: &Value, value: &Value, at: &str, wrong: &mut Vec<String>) {
     const KNOWN: [&str; 14] = [
         "$schema",
         "$id",

@@ -20,6 +20,8 @@ pub(crate) enum Fault {
     None,
     /// One event in fifty is lost.
     Loss,
+    /// The queue is three percent fuller.
+    Level,
 }
 
 /// How many requests there were after so many seconds.
@@ -36,8 +38,9 @@ pub(crate) fn depth(seconds: f64) -> f64 {
     100.0 + 10.0 * (seconds / 300.0).sin()
 }
 
-fn metrics(side: Side, fault: Fault, at_s: u64) -> Batch {
-    let name = if side == Side::Legacy { "requests_total" } else { "requests" };
+fn metrics(names: Side, side: Side, fault: Fault, at_s: u64) -> Batch {
+    let name = if names == Side::Legacy { "requests_total" } else { "requests" };
+    let fuller = if side == Side::New && fault == Fault::Level { 1.03 } else { 1.0 };
     let time = (START_S + at_s) * 1_000_000_000;
     let mut encoder = MetricsEncoder::new();
     encoder.resource_metrics(|resource| {
@@ -57,7 +60,7 @@ fn metrics(side: Side, fault: Fault, at_s: u64) -> Batch {
                 metric.name("queue.depth");
                 metric.gauge(|gauge| {
                     gauge.point(|point| {
-                        point.time_unix_nano(time).value(NumberValue::Double(depth(at_s as f64)));
+                        point.time_unix_nano(time).value(NumberValue::Double(fuller * depth(at_s as f64)));
                     });
                 });
             });
@@ -110,6 +113,15 @@ fn traces(at_s: u64) -> Batch {
 /// What one side recorded, as the `file` exporter writes it: the sides sample at other moments, and began and ended at
 /// other times.
 pub(crate) fn recording(side: Side, fault: Fault) -> Vec<u8> {
+    recorded(side, side, fault)
+}
+
+/// What a second sampler of the legacy side recorded, at the moments of the new side.
+pub(crate) fn replica(fault: Fault) -> Vec<u8> {
+    recorded(Side::Legacy, Side::New, fault)
+}
+
+fn recorded(names: Side, side: Side, fault: Fault) -> Vec<u8> {
     let (interval, phase, from, to) = match side {
         Side::Legacy => (15, 0, 0, LENGTH_S),
         Side::New => (10, 3, 60, LENGTH_S - 90),
@@ -121,7 +133,7 @@ pub(crate) fn recording(side: Side, fault: Fault) -> Vec<u8> {
     };
     for at_s in from..to {
         if at_s % interval == phase {
-            write(&metrics(side, fault, at_s));
+            write(&metrics(names, side, fault, at_s));
         }
         if at_s % 20 == 0 {
             write(&logs(at_s));

@@ -48,9 +48,10 @@ fn rounding(moment: Moment) -> f64 {
 }
 
 /// What may have made an offset change beside a loss.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Hidden {
     /// Nothing.
+    #[default]
     Nothing,
     /// Both sides, or one of them, may have begun anew without a fall.
     Reset,
@@ -67,6 +68,8 @@ pub(super) struct Still {
     /// The first moment with the offset that holds, and the last one.
     first: Option<Moment>,
     agreed: Moment,
+    /// What may hide behind the counts of that one.
+    agreed_hidden: Hidden,
     /// The newest moment.
     last: Moment,
     /// Since when the offset is another one, and at how many moments.
@@ -105,18 +108,20 @@ impl Still {
     /// Takes in a moment at which both stood still.
     pub(super) fn add(&mut self, moment: Moment, hidden: Hidden) {
         let Some(first) = self.first else {
-            self.begin(moment);
+            self.begin(moment, hidden);
             return;
         };
         let agrees = moment.is_as_far_apart_as(first);
-        if !agrees && hidden != Hidden::Nothing && self.may_be_reset(moment, hidden) {
+        // A counter that was low may have begun anew and come far since.
+        let since = if hidden == Hidden::Nothing { self.agreed_hidden } else { hidden };
+        if !agrees && self.may_be_reset(moment, since) {
             self.rebase();
-            self.begin(moment);
+            self.begin(moment, hidden);
             return;
         }
         self.last = moment;
         if agrees {
-            self.agree(moment);
+            self.agree(moment, hidden);
             return;
         }
         if self.apart_moments == 0 {
@@ -125,20 +130,20 @@ impl Still {
         self.apart_moments = self.apart_moments.saturating_add(1);
     }
 
-    fn begin(&mut self, moment: Moment) {
+    fn begin(&mut self, moment: Moment, hidden: Hidden) {
         (self.first, self.last) = (Some(moment), moment);
         // Two that show the same have counted the same since their beginning.
         if moment.deficit() != 0.0 {
             self.unjudged_rises += std::mem::take(&mut self.open_rises);
         }
-        self.agree(moment);
+        self.agree(moment, hidden);
     }
 
-    fn agree(&mut self, moment: Moment) {
+    fn agree(&mut self, moment: Moment, hidden: Hidden) {
         if self.since_unix_ns == 0 {
             self.since_unix_ns = moment.time_unix_ns;
         }
-        self.agreed = moment;
+        (self.agreed, self.agreed_hidden) = (moment, hidden);
         self.apart_moments = 0;
         self.moments = self.moments.saturating_add(1);
         self.judged_rises += std::mem::take(&mut self.open_rises);
@@ -146,9 +151,9 @@ impl Still {
 
     /// Whether a change of the offset is what a reset makes that did not show.
     fn may_be_reset(&self, moment: Moment, hidden: Hidden) -> bool {
-        // Both have begun at zero.
         let deficit = moment.deficit();
-        if deficit == 0.0 {
+        // Both have begun at zero.
+        if deficit == 0.0 && hidden != Hidden::Nothing {
             return true;
         }
         let trails_by = deficit - self.agreed.deficit();

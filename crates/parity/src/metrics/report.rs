@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::identities::{Identities, OfMetric};
 use super::series::{Judged, Seen};
 use super::{MetricVerdict, SeriesVerdict};
+use crate::family::Family;
 use crate::names::Names;
 use crate::series_sets::compare_sets;
 use crate::verdict::{Cause, Finding, Needs, Side, Verdict};
@@ -21,6 +22,8 @@ pub(super) struct Sight<'a> {
     /// By the number of the series.
     pub(super) seen: &'a [Seen],
     pub(super) judged: &'a [Option<Judged>],
+    /// All series and whatever else is judged with them.
+    pub(super) family: &'a Family,
     pub(super) watermark_unix_ns: u64,
 }
 
@@ -37,6 +40,12 @@ impl Sight<'_> {
             _ => return,
         };
         finding.cause = cause;
+    }
+
+    /// What a series came to.
+    fn verdict(&self, number: u32) -> Verdict {
+        let judged = self.judged[number as usize].as_ref();
+        judged.map_or(Verdict::Inconclusive { needs: Needs::Overlap }, |judged| judged.verdict(self.family))
     }
 
     /// Several names of one side are one on the other.
@@ -64,13 +73,13 @@ pub(super) fn metric_verdict(metric: &OfMetric, sight: &Sight<'_>) -> MetricVerd
         of_side.peek().is_some() && of_side.all(|seen| seen.deltas[side as usize])
     };
     sets.iter_mut().for_each(|set| sight.explain(&mut set.finding, are_deltas));
-    let ranked = Ranked::of(metric.series(), sight.judged);
+    let ranked = Ranked::of(metric.series(), sight);
     let of_sets = sets.first().map(|finding| Verdict::Different(finding.finding.clone()));
     let of_names = sight.collision(name).into_iter();
     let verdict = worst(of_names.chain(of_sets).chain(ranked.worst));
     let listed = ranked.first.iter().flatten().take(LISTED_MAX).map(|number| SeriesVerdict {
         identity: sight.identities.get(*number).identity(),
-        verdict: verdict_of(&sight.judged[*number as usize]),
+        verdict: sight.verdict(*number),
     });
     MetricVerdict {
         name: name.to_owned(),
@@ -93,7 +102,7 @@ struct Ranked {
 }
 
 impl Ranked {
-    fn of(series: &[u32], judged: &[Option<Judged>]) -> Ranked {
+    fn of(series: &[u32], sight: &Sight<'_>) -> Ranked {
         let mut first: [Vec<u32>; RANKS] = Default::default();
         let mut counts = [0u64; RANKS];
         // Equal ones come together to the widest margin; of others, the one that weighs most stands for all.
@@ -101,8 +110,8 @@ impl Ranked {
         let mut remarked = Vec::new();
         let mut heaviest: [Option<(f64, u32)>; RANKS] = [None; RANKS];
         for number in series {
-            let judged = judged[*number as usize].as_ref();
-            let rank = judged.map_or(UNJUDGED, rank_of);
+            let judged = sight.judged[*number as usize].as_ref();
+            let rank = judged.map_or(UNJUDGED, |judged| rank_of(judged, sight.family));
             counts[rank] += 1;
             if first[rank].len() < LISTED_MAX {
                 first[rank].push(*number);
@@ -122,7 +131,7 @@ impl Ranked {
                 heaviest[rank] = Some((weight, *number));
             }
         }
-        let of_rank = |rank: usize| heaviest[rank].map(|(_, number)| verdict_of(&judged[number as usize]));
+        let of_rank = |rank: usize| heaviest[rank].map(|(_, number)| sight.verdict(number));
         let plain =
             margins.map(|(margin_ratio, confidence)| Verdict::Equivalent { margin_ratio, confidence, remark: None });
         let equal = || plain.into_iter().chain(remarked.into_iter().cloned()).reduce(together);
@@ -133,18 +142,16 @@ impl Ranked {
     }
 }
 
-fn verdict_of(judged: &Option<Judged>) -> Verdict {
-    judged.as_ref().map_or(Verdict::Inconclusive { needs: Needs::Overlap }, Judged::verdict)
-}
-
 const RANKS: usize = 4;
 const UNJUDGED: usize = 1;
 const EQUIVALENT: usize = 2;
 /// The names of verdicts, by rank.
 const NAMES: [&str; RANKS] = ["different", "inconclusive", "equivalent", "not_comparable"];
 
-fn rank_of(judged: &Judged) -> usize {
+fn rank_of(judged: &Judged, family: &Family) -> usize {
     match judged {
+        Judged::Suspected(suspected) if family.claims(suspected.1) => 0,
+        Judged::Suspected(_) => UNJUDGED,
         Judged::Equal { .. } => EQUIVALENT,
         Judged::NeedsEvents { .. } => UNJUDGED,
         Judged::Other(verdict) => rank(verdict).into(),
@@ -155,6 +162,7 @@ fn weight_of(judged: &Judged) -> f64 {
     match judged {
         Judged::Equal { .. } => 0.0,
         Judged::NeedsEvents { margin_ratio, .. } => *margin_ratio,
+        Judged::Suspected(suspected) => weight_of_cause(&suspected.0.cause),
         Judged::Other(verdict) => weight(verdict),
     }
 }
@@ -178,21 +186,25 @@ fn order(one: &Verdict, other: &Verdict) -> Ordering {
 /// How much a verdict weighs among those of its rank.
 const fn weight(verdict: &Verdict) -> f64 {
     match verdict {
-        Verdict::Different(finding) => match finding.cause {
-            Cause::Loss { ratio_low, .. } | Cause::DeltasLost { ratio_low, .. } => ratio_low,
-            Cause::Level { ratio } => ratio.abs(),
-            Cause::SeriesMissing { .. }
-            | Cause::AttributeMissing { .. }
-            | Cause::MovedToTarget { .. }
-            | Cause::ValueRewritten { .. }
-            | Cause::NamesCollide { .. } => f64::INFINITY,
-            _ => f64::MAX,
-        },
+        Verdict::Different(finding) => weight_of_cause(&finding.cause),
         Verdict::Inconclusive { needs: Needs::Events { margin_ratio, .. } | Needs::Steadiness { margin_ratio } } => {
             *margin_ratio
         }
         Verdict::Inconclusive { .. } => f64::INFINITY,
         Verdict::Equivalent { .. } | Verdict::NotComparable { .. } => 0.0,
+    }
+}
+
+const fn weight_of_cause(cause: &Cause) -> f64 {
+    match cause {
+        Cause::Loss { ratio_low, .. } | Cause::DeltasLost { ratio_low, .. } => *ratio_low,
+        Cause::Level { ratio } => ratio.abs(),
+        Cause::SeriesMissing { .. }
+        | Cause::AttributeMissing { .. }
+        | Cause::MovedToTarget { .. }
+        | Cause::ValueRewritten { .. }
+        | Cause::NamesCollide { .. } => f64::INFINITY,
+        _ => f64::MAX,
     }
 }
 

@@ -4,6 +4,8 @@ use prom::names::MetricKind;
 
 use super::{Known, MetricSettings, worst};
 use crate::counter::{Count, Counter};
+use crate::evidence::EValue;
+use crate::family::{Claim, Family};
 use crate::gauge::{Gauge, Level};
 use crate::histogram::Histogram;
 use crate::levels::Levels;
@@ -58,14 +60,24 @@ pub(super) struct Seen {
 /// A verdict in little memory: of many series, most are equal without a word, or need more events.
 #[derive(Clone, Debug)]
 pub(super) enum Judged {
-    Equal { margin_ratio: f64, confidence: f64 },
-    NeedsEvents { seen: f64, more: f64, margin_ratio: f64 },
+    Equal {
+        margin_ratio: f64,
+        confidence: f64,
+    },
+    NeedsEvents {
+        seen: f64,
+        more: f64,
+        margin_ratio: f64,
+    },
+    /// A difference that rests on chance, and how strong it is.
+    Suspected(Box<(Finding, EValue)>),
     Other(Box<Verdict>),
 }
 
-impl From<Verdict> for Judged {
-    fn from(verdict: Verdict) -> Self {
+impl Judged {
+    pub(super) fn of(verdict: Verdict, strength: EValue) -> Judged {
         match verdict {
+            Verdict::Different(finding) if !strength.is_certain() => Judged::Suspected(Box::new((finding, strength))),
             Verdict::Equivalent { margin_ratio, confidence, remark: None } => {
                 Judged::Equal { margin_ratio, confidence }
             }
@@ -75,11 +87,20 @@ impl From<Verdict> for Judged {
             other => Judged::Other(Box::new(other)),
         }
     }
-}
 
-impl Judged {
-    pub(super) fn verdict(&self) -> Verdict {
+    /// What is to be judged together with others.
+    pub(super) fn claim(&self) -> Option<Claim> {
         match self {
+            Judged::Equal { .. } | Judged::NeedsEvents { .. } => Some(Claim::Other),
+            Judged::Suspected(suspected) => Some(Claim::Different(suspected.1)),
+            Judged::Other(verdict) => Claim::of(verdict, EValue::CERTAIN),
+        }
+    }
+
+    /// What remains of it in a family.
+    pub(super) fn verdict(&self, family: &Family) -> Verdict {
+        match self {
+            Judged::Suspected(suspected) => family.judge(Verdict::Different(suspected.0.clone()), suspected.1),
             Judged::Equal { margin_ratio, confidence } => {
                 Verdict::Equivalent { margin_ratio: *margin_ratio, confidence: *confidence, remark: None }
             }
@@ -236,6 +257,40 @@ impl Comparing {
                 worst(std::iter::once(summary.count.counter.verdict(&demand)).chain(quantiles))
             }
         }
+    }
+}
+
+impl Comparing {
+    /// How strong a difference is. Only what is lost and how far levels are apart may rest on chance.
+    pub(super) fn strength(&self, verdict: &Verdict, settings: &MetricSettings) -> EValue {
+        let Verdict::Different(Finding { cause, .. }) = verdict else { return EValue::NOTHING };
+        let may_be_chance = matches!(
+            cause,
+            Cause::Loss { .. }
+                | Cause::DeltasLost { .. }
+                | Cause::Duplicated { .. }
+                | Cause::UnitChanged { .. }
+                | Cause::Level { .. }
+        );
+        match self {
+            _ if !may_be_chance => EValue::CERTAIN,
+            Comparing::Counter(counted) => counted.counter.strength(),
+            Comparing::Gauge(levelled) => levelled.gauge.strength(),
+            Comparing::Histogram(histogram) => histogram.strength(),
+            Comparing::Summary(summary) => summary.strength(cause, &summary.count.demand(settings)),
+        }
+    }
+}
+
+impl Summary {
+    /// That of the part which differs by this cause, as one of several tests.
+    fn strength(&self, cause: &Cause, demand: &Demand) -> EValue {
+        let is_it = |verdict: Verdict| matches!(verdict, Verdict::Different(finding) if finding.cause == *cause);
+        if is_it(self.count.counter.verdict(demand)) {
+            return self.count.counter.strength();
+        }
+        let quantile = self.quantiles.iter().find(|(_, gauge)| is_it(gauge.verdict(demand)));
+        quantile.map_or(EValue::NOTHING, |(_, gauge)| gauge.strength().shared_by(self.quantiles.len()))
     }
 }
 

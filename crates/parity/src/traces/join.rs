@@ -7,6 +7,7 @@ use otlp::{SpanId, TraceId};
 
 use super::PopulationVerdict;
 use super::span::{Field, Span};
+use crate::evidence::EValue;
 use crate::thinning::loss_interval;
 use crate::verdict::{Cause, Demand, Finding, Needs, Percent, Side, Verdict};
 
@@ -118,6 +119,7 @@ impl Join {
     pub(super) fn verdicts(&self, demand: &Demand) -> Vec<PopulationVerdict> {
         let verdicts = self.services.iter().map(|(name, service)| PopulationVerdict {
             population: name.to_string(),
+            strength: service.strength(demand),
             verdict: service.verdict(demand),
             legacy: service.matched + service.only[Side::Legacy as usize],
             new: service.matched + service.only[Side::New as usize],
@@ -155,6 +157,17 @@ impl Service {
             self.finding(Cause::Loss { side, ratio_low: interval.low, ratio_high: interval.high })
         });
         Verdict::Equivalent { margin_ratio, confidence: demand.confidence, remark }
+    }
+
+    /// How strong a loss is: what is missing now and then, as at the ends of what was seen, may be chance. Fields that
+    /// differ are none.
+    fn strength(&self, demand: &Demand) -> EValue {
+        let Verdict::Different(Finding { cause: Cause::Loss { side, .. }, .. }) = self.verdict(demand) else {
+            return EValue::CERTAIN;
+        };
+        let all = self.matched + self.only[0] + self.only[1];
+        let lost = self.only[side.other() as usize];
+        EValue::of_loss(all as f64, lost as f64, demand.margin_ratio / 2.0).shared_by(2)
     }
 
     /// A field in which more spans differ than the margin allows: the one with the most.

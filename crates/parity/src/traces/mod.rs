@@ -10,6 +10,7 @@ mod span;
 
 use otlp::view::TracesView;
 
+use crate::evidence::EValue;
 use crate::verdict::{Demand, Side, Verdict};
 use join::Join;
 use shape::Shapes;
@@ -65,6 +66,8 @@ pub struct PopulationVerdict {
     pub population: String,
     /// What the comparison came to.
     pub verdict: Verdict,
+    /// How strong a difference is.
+    pub strength: EValue,
     /// Spans or traces of the legacy side that were judged.
     pub legacy: u64,
     /// Those of the new side.
@@ -129,7 +132,7 @@ impl Traces {
     /// Judges everything that ended before the watermark.
     pub fn close(&mut self, watermark_unix_ns: u64) -> Vec<PopulationVerdict> {
         self.join.seal(watermark_unix_ns);
-        self.shapes.seal(watermark_unix_ns);
+        self.shapes.seal(watermark_unix_ns, &self.settings.demand);
         match self.ids() {
             // Traces that fall apart share only some of their ids.
             Ids::Shared if self.shapes.fragmented(&self.settings.demand).is_some() => {

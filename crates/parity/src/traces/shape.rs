@@ -12,6 +12,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::PopulationVerdict;
 use super::span::Span;
+use crate::evidence::{EValue, Looks};
 use crate::thinning::loss_interval;
 use crate::verdict::{Cause, Demand, Finding, Needs, Percent, Side, Verdict};
 
@@ -21,8 +22,12 @@ const SPANS_MAX: usize = 500;
 const OPERATIONS_MAX: usize = 1000;
 const SHAPES_MAX: usize = 200;
 
-/// A difference of shapes is claimed at this chance of being wrong at one look.
-const FALSE_ALARM: f64 = 1e-6;
+/// A difference of shapes is suspected at this chance of being wrong at one look; whether it is claimed is judged among
+/// everything that is compared.
+const FALSE_ALARM: f64 = 1e-3;
+
+/// Fewer traces more than this share of them may have begun before the other side looked.
+const IN_PIECES_MIN: f64 = 0.02;
 
 #[derive(Clone, Debug)]
 struct Node {
@@ -45,6 +50,8 @@ struct Operation {
     spans: [u64; 2],
     shapes: BTreeMap<u64, [u64; 2]>,
     other_shapes: [u64; 2],
+    /// What the test of the shapes comes to over all looks.
+    looks: Looks,
 }
 
 /// Puts traces together and counts their shapes.
@@ -78,12 +85,13 @@ impl Shapes {
         }
     }
 
-    pub(super) fn seal(&mut self, watermark_unix_ns: u64) {
+    pub(super) fn seal(&mut self, watermark_unix_ns: u64, demand: &Demand) {
         for side in [Side::Legacy, Side::New] {
             while self.order[side as usize].first().is_some_and(|(end, _)| *end < watermark_unix_ns) {
                 self.seal_oldest(side);
             }
         }
+        self.operations.values_mut().for_each(|operation| operation.look(demand));
     }
 
     fn seal_oldest(&mut self, side: Side) {
@@ -110,14 +118,44 @@ impl Shapes {
     }
 
     pub(super) fn verdicts(&self, demand: &Demand) -> Vec<PopulationVerdict> {
-        let fragmented = self.fragmented(demand);
-        let verdicts = self.operations.iter().map(|(name, operation)| PopulationVerdict {
-            population: name.to_string(),
-            verdict: fragmented.clone().unwrap_or_else(|| operation.verdict(demand)),
-            legacy: operation.traces[0],
-            new: operation.traces[1],
+        let fragmented = self.fragmented(demand).map(|verdict| (verdict, self.strength_of_fragments(demand)));
+        let verdicts = self.operations.iter().map(|(name, operation)| {
+            let of_operation = || {
+                let verdict = operation.verdict(demand);
+                let strength = operation.strength(&verdict, demand);
+                (verdict, strength)
+            };
+            let (verdict, strength) = fragmented.clone().unwrap_or_else(of_operation);
+            let [legacy, new] = operation.traces;
+            PopulationVerdict { population: name.to_string(), verdict, strength, legacy, new }
         });
         verdicts.collect()
+    }
+
+    /// How strongly it speaks for traces that fall apart: by the surest confidence sequences that still are apart, of
+    /// which each is wrong by its own chance, or by the traces that there are too many of.
+    fn strength_of_fragments(&self, demand: &Demand) -> EValue {
+        let is_apart = |ln_chance: f64| {
+            let [legacy, new] = [0, 1]
+                .map(|at| loss_interval(self.traces[at] as f64, self.broken[at] as f64, 0.0, 1.0 - ln_chance.exp()));
+            new.low > legacy.high + demand.margin_ratio || legacy.low > new.high + demand.margin_ratio
+        };
+        // No double is closer to 1 than this, and no family needs more.
+        let (mut least, mut most) = (-30.0, 0.0f64);
+        if !is_apart(least) {
+            for _ in 0..40 {
+                let middle = f64::midpoint(least, most);
+                if is_apart(middle) { most = middle } else { least = middle }
+            }
+        } else {
+            most = least;
+        }
+        let of_parents = EValue::of_chance((most + 2f64.ln()).min(0.0));
+        let [fewer, more] = [self.traces[0].min(self.traces[1]), self.traces[0].max(self.traces[1])];
+        let share = demand.margin_ratio.max(IN_PIECES_MIN);
+        let of_pieces = EValue::of_loss(more as f64, (more - fewer) as f64, share);
+        let stronger = if of_parents > of_pieces { of_parents } else { of_pieces };
+        stronger.shared_by(2)
     }
 
     /// One side has many traces without a beginning, the other few: a context is lost between services, as where one
@@ -151,7 +189,7 @@ impl Shapes {
         let added = loss_interval(more, more - fewer, 0.0, demand.confidence);
         // What one side has seen longer has more spans too.
         let of_spans = (legacy - new).abs() / legacy.max(new);
-        if of_spans > added.low / 4.0 || added.low <= demand.margin_ratio.max(0.02) {
+        if of_spans > added.low / 4.0 || added.low <= demand.margin_ratio.max(IN_PIECES_MIN) {
             return None;
         }
         let evidence = format!(
@@ -234,20 +272,44 @@ impl Operation {
         Verdict::Inconclusive { needs: Needs::Events { seen, more, margin_ratio } }
     }
 
+    /// Looks at the shapes again, where there is enough more of them.
+    fn look(&mut self, demand: &Demand) {
+        let seen = u32::try_from(self.traces[0].min(self.traces[1])).unwrap_or(u32::MAX);
+        let mut looks = self.looks;
+        looks.look(seen, || {
+            let beyond = self.drift().0 - demand.margin_ratio - self.usual_drift();
+            (seen > 0).then(|| -2.0 * f64::from(seen) * beyond.max(0.0).powi(2))
+        });
+        self.looks = looks;
+    }
+
+    fn strength(&self, verdict: &Verdict, demand: &Demand) -> EValue {
+        let [legacy, new] = self.traces;
+        match verdict {
+            Verdict::Different(Finding { cause: Cause::Loss { .. }, .. }) => {
+                let (events, lost) = (legacy.max(new) as f64, legacy.abs_diff(new) as f64);
+                EValue::of_loss(events, lost, demand.margin_ratio / 2.0).shared_by(2)
+            }
+            _ => self.looks.strength().shared_by(2),
+        }
+    }
+
+    /// How far shapes are apart by chance on average, at most.
+    fn usual_drift(&self) -> f64 {
+        let all = self.shapes.values().copied().chain([self.other_shapes]);
+        let shapes = all.filter(|[one, two]| one + two > 0).count() as f64;
+        (shapes / self.traces[0].min(self.traces[1]) as f64).sqrt()
+    }
+
     /// The share of traces whose shape the other side does not have as often, and what chance can do to it: the two sides
     /// count the same requests, but not from the same moment on.
     fn drift(&self) -> (f64, f64) {
         let [legacy, new] = self.traces.map(|traces| traces as f64);
         let all = self.shapes.values().copied().chain([self.other_shapes]);
-        let mut distance = 0.0;
-        let mut shapes = 0.0;
-        for [one, two] in all {
-            distance += (one as f64 / legacy - two as f64 / new).abs();
-            shapes += f64::from(u8::from(one + two > 0));
-        }
+        let distance: f64 = all.map(|[one, two]| (one as f64 / legacy - two as f64 / new).abs()).sum();
         // Half the sum of absolute differences stays, but for that chance, below this (McDiarmid).
         let count = legacy.min(new);
-        let error = (shapes / count).sqrt() + (-FALSE_ALARM.ln() / (2.0 * count)).sqrt();
+        let error = self.usual_drift() + (-FALSE_ALARM.ln() / (2.0 * count)).sqrt();
         (distance / 2.0, error)
     }
 

@@ -62,7 +62,8 @@ pub struct Taken {
 #[derive(Clone, Debug, Default)]
 struct Answer {
     report: Option<Report>,
-    trouble: Option<String>,
+    /// What kept something from being compared.
+    notes: Vec<String>,
 }
 
 impl Taken {
@@ -106,13 +107,13 @@ impl Parity {
     }
 
     /// Takes in what both backends answered; the next verdicts have it.
-    pub fn answered(&self, report: Report) {
-        *self.0.answer.lock() = Answer { report: Some(report), trouble: None };
+    pub fn answered(&self, report: Report, notes: Vec<String>) {
+        *self.0.answer.lock() = Answer { report: Some(report), notes };
     }
 
     /// Takes in that backends could not be asked. What they answered before is no proof of now.
     pub fn did_not_answer(&self, cause: String) {
-        *self.0.answer.lock() = Answer { report: None, trouble: Some(cause) };
+        *self.0.answer.lock() = Answer { report: None, notes: vec![cause] };
     }
 
     /// Puts the verdicts among the own metrics.

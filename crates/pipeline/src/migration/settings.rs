@@ -77,6 +77,8 @@ pub struct Comparison {
     pub stream_labels: Option<Vec<String>>,
     /// Of a thousand series, streams and traces so many are compared.
     pub share_permille: u32,
+    /// The resource attribute that names a build.
+    pub release_attribute: Option<String>,
 }
 
 impl Default for Comparison {
@@ -90,6 +92,7 @@ impl Default for Comparison {
             logs: None,
             stream_labels: None,
             share_permille: 1000,
+            release_attribute: None,
         }
     }
 }
@@ -100,7 +103,8 @@ impl Comparison {
         let (demand, share_permille) = (self.demand, self.share_permille);
         let settle_ns = nanoseconds(self.settle.unwrap_or(settle));
         let ignored_attributes = self.ignored_attributes.clone();
-        let metrics = MetricSettings { demand, names: self.names.clone(), settle_ns, ..MetricSettings::default() };
+        let mut metrics = MetricSettings { demand, names: self.names.clone(), settle_ns, ..MetricSettings::default() };
+        metrics.releases.attribute = self.release_attribute.clone().unwrap_or(metrics.releases.attribute);
         let interval_ns = self.interval.map_or(metrics.interval_ns, nanoseconds);
         let traces = TraceSettings { demand, settle_ns, share_permille, ..TraceSettings::default() };
         let logs = LogSettings { demand, settle_ns, share_permille, ..LogSettings::default() };
@@ -119,6 +123,14 @@ pub fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
+/// Parts of a migration that exist and do nothing yet.
+const UNBUILT: [(&str, &str); 4] = [
+    ("deadline", "deadlines of a migration"),
+    ("teams", "teams of a migration"),
+    ("stages", "stages of a migration"),
+    ("gates", "gates of a migration"),
+];
+
 impl Migration {
     /// Reads the section.
     pub fn read(section: &mut Section<'_>) -> Migration {
@@ -129,19 +141,23 @@ impl Migration {
         });
         let rules = section.children("names", read_rule).into_iter().flatten().collect();
         let mut migration = section.child("parity", read_parity);
-        for (key, what) in [
-            ("deadline", "deadlines of a migration"),
-            ("teams", "teams of a migration"),
-            ("stages", "stages of a migration"),
-            ("gates", "gates of a migration"),
-        ] {
-            section.unsupported(key, what);
+        // What else makes a migration is refused where it would have to work.
+        for (key, _) in UNBUILT {
+            section.node(key);
         }
         migration.comparison.names.rules = rules;
         if migration.answers.is_some() && !Signal::ALL.iter().any(|signal| is_asked(&sides, *signal)) {
             section.error("parity", "`answers` needs a `query` of the same signal under `legacy` and `new`");
         }
         Migration { name, sides, ..migration }
+    }
+
+    /// Reads the section for a process that does all that it says.
+    pub(crate) fn read_for_run(section: &mut Section<'_>) -> Migration {
+        for (key, what) in UNBUILT {
+            section.unsupported(key, what);
+        }
+        Migration::read(section)
     }
 
     /// Both sides, the legacy one first.
@@ -317,6 +333,7 @@ fn read_parity(parity: &mut Section<'_>) -> Migration {
     let interval = parity.get("interval").duration().optional();
     let ignored = parity.child("ignore", |ignore| ignore.get("labels").strings().or_default());
     let resource_labels: BTreeSet<String> = parity.get("resource_labels").strings().or_default().into_iter().collect();
+    let release_attribute = parity.get("release_attribute").string().optional();
     let share_permille = parity.get("sample").parse_with("a share such as `25%`", permille).or(1000);
     let every = parity.get("every").duration().above_zero().or(EVERY);
     let buffer_bytes = parity.get("buffer").bytes().or(BUFFER_BYTES);
@@ -330,8 +347,17 @@ fn read_parity(parity: &mut Section<'_>) -> Migration {
     let logs = parity.get("logs").one_of(&fields).optional();
     let stream_labels = parity.get("stream_labels").strings().optional();
     let ignored_attributes = ignored;
-    let comparison =
-        Comparison { demand, names, settle, interval, ignored_attributes, logs, stream_labels, share_permille };
+    let comparison = Comparison {
+        demand,
+        names,
+        settle,
+        interval,
+        ignored_attributes,
+        logs,
+        stream_labels,
+        share_permille,
+        release_attribute,
+    };
     Migration { comparison, every, buffer_bytes, answers, ..Migration::default() }
 }
 
@@ -382,7 +408,7 @@ mod tests {
     fn read(text: &str) -> Result<Migration, String> {
         let loaded = config::parse_str("c.yaml", text, &TestEnvironment::new()).map_err(|errors| errors.render())?;
         let mut diagnostics = Diagnostics::new();
-        let migration = Section::open(&loaded.root, "migration", &mut diagnostics).read(Migration::read);
+        let migration = Section::open(&loaded.root, "migration", &mut diagnostics).read(Migration::read_for_run);
         Ok(diagnostics.finish_with(Some(migration)).map_err(|errors| errors.render())?.0)
     }
 

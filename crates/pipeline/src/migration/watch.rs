@@ -139,9 +139,9 @@ impl Parity {
         let lines: Vec<Line> = ledger.lines().into_iter().filter(|line| line.is_configured).collect();
         let delivery = lines.iter().filter_map(|line| self.delivered(line, &lines)).collect();
         let answer = self.0.answer.lock().clone();
-        let notes = answer.trouble.into_iter().collect();
         let depths = Depths { source, delivery, answer: answer.report };
         let report = depths.together(&self.migration().comparison.demand);
+        let notes = answer.notes;
         let verdicts = Verdicts { at_unix_ns: clock::unix_ns(), since_unix_ns, report, taken, notes };
         *self.0.verdicts.write() = Some(Arc::new(verdicts));
     }
