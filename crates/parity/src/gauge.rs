@@ -80,19 +80,20 @@ impl Gauge {
         }
         self.legacy.trim(reach_ns);
         self.new.trim(reach_ns);
-        if self.windows.seen() >= WINDOWS_MIN {
+        let seen = self.windows.seen();
+        if seen >= WINDOWS_MIN {
             let mut looks = self.looks;
-            looks.look(self.windows.seen(), || self.ln_chance(demand));
+            looks.look(seen, || self.ln_chance(demand));
             self.looks = looks;
         }
     }
 
     /// The logarithm of the chance that the levels are this far apart where they are not.
     fn ln_chance(&self, demand: &Demand) -> Option<f64> {
-        let scale = self.windows.scale();
+        let (scale, differences) = (self.windows.scale(), self.windows.differences());
         let chance = |beside: &dyn Fn(f64) -> f64| {
-            let means = self.windows.means();
-            let ratios: Vec<f64> = means.map(|(legacy, new)| (new - legacy) / beside(legacy)).collect();
+            let ratios = differences.iter().zip(self.windows.means());
+            let ratios: Vec<f64> = ratios.map(|(difference, (legacy, _))| difference / beside(legacy)).collect();
             ln_chance_of_level(&ratios, demand.margin_ratio)
         };
         // A constant amount stands out beside the usual level, a constant factor beside that of its own window.

@@ -5,6 +5,9 @@
 //! bounds at every scale from 0 up, so that any two of them share exact bounds. Where nothing is shared, quantiles are
 //! compared as brackets: each side says only between which bounds a quantile lies.
 
+use std::borrow::Cow;
+use std::sync::Arc;
+
 use crate::counter::{Count, Counter};
 use crate::evidence::EValue;
 use crate::members::{Form, Pause, Turns};
@@ -56,9 +59,9 @@ pub struct Distribution {
 
 impl Buckets {
     /// Counts up to and including bounds that do not depend on the scale.
-    fn cumulative(&self) -> Vec<(f64, f64)> {
+    fn cumulative(&self) -> Cow<'_, [(f64, f64)]> {
         match self {
-            Buckets::Explicit(buckets) => buckets.clone(),
+            Buckets::Explicit(buckets) => Cow::Borrowed(buckets),
             Buckets::Exponential { scale, zero, negative, offset, positive } => {
                 // Below scale 0 only every second, fourth, … power of two is a bound.
                 let step = 1i64 << (-scale).clamp(0, 11);
@@ -81,7 +84,7 @@ impl Buckets {
                 if counts.last().is_none_or(|(last, _)| *last < bound) {
                     counts.push((bound, below));
                 }
-                counts
+                Cow::Owned(counts)
             }
         }
     }
@@ -90,7 +93,8 @@ impl Buckets {
 /// The histograms of the writers of one side, which add up where their bounds are the same.
 #[derive(Clone, Debug, Default)]
 struct Writers {
-    known: Vec<(u64, Distribution)>,
+    /// The last one of each, which the comparison has as well.
+    known: Vec<(u64, Arc<Distribution>)>,
     /// What all of them counted, once there are several, or what deltas add up to.
     total: Option<Distribution>,
     /// Whether the only one is two.
@@ -102,9 +106,9 @@ struct Writers {
 const WRITERS_MAX: usize = 64;
 
 impl Writers {
-    fn add(&mut self, writer: u64, form: Form, distribution: Distribution) -> Option<Distribution> {
+    fn add(&mut self, writer: u64, form: Form, distribution: Arc<Distribution>) -> Option<Arc<Distribution>> {
         if form == Form::Delta {
-            return self.grow(&distribution, None, &distribution);
+            return self.grow(&distribution, None, &distribution).map(Arc::new);
         }
         let at = self.known.iter().position(|(known, _)| *known == writer);
         let Some(at) = at else {
@@ -112,17 +116,17 @@ impl Writers {
                 return None;
             }
             // A second writer turns counts into increases; what it counted before is left out.
-            let first = self.known.first().map(|(_, first)| first.clone());
-            self.known.push((writer, distribution.clone()));
+            let first = self.known.first().map(|(_, first)| Arc::clone(first));
+            self.known.push((writer, Arc::clone(&distribution)));
             return match first {
                 None => Some(distribution),
                 Some(first) => {
-                    self.total.get_or_insert(Distribution { start_unix_ns: 0, ..first });
+                    self.total.get_or_insert_with(|| Distribution { start_unix_ns: 0, ..(*first).clone() });
                     None
                 }
             };
         };
-        let before = std::mem::replace(&mut self.known[at].1, distribution.clone());
+        let before = std::mem::replace(&mut self.known[at].1, Arc::clone(&distribution));
         match self.total {
             None => {
                 if distribution.time_unix_ns > before.time_unix_ns {
@@ -133,7 +137,8 @@ impl Writers {
             Some(_) => {
                 let is_reset = distribution.count < before.count;
                 let waits = self.pause.is_on(distribution.time_unix_ns);
-                self.grow(&distribution, (!is_reset).then_some(&before), &distribution).filter(|_| !waits)
+                let total = self.grow(&distribution, (!is_reset).then_some(&*before), &distribution);
+                total.filter(|_| !waits).map(Arc::new)
             }
         }
     }
@@ -147,7 +152,7 @@ impl Writers {
         let sum_of = |of: Option<&Distribution>| of.and_then(|of| of.sum).unwrap_or(0.0);
         total.count += to.count - count_of(from);
         total.sum = total.sum.map(|sum| sum + to.sum.unwrap_or(0.0) - sum_of(from));
-        let (mut sums, upper) = (total.buckets.cumulative(), to.buckets.cumulative());
+        let (mut sums, upper) = (total.buckets.cumulative().into_owned(), to.buckets.cumulative());
         let before = from.map(|from| from.buckets.cumulative()).unwrap_or_default();
         let bounds: Vec<f64> = upper.iter().map(|(bound, _)| *bound).collect();
         for bound in bounds {
@@ -175,16 +180,16 @@ pub struct Histogram {
     sum: Option<Counter>,
     /// The shared bounds that are compared, chosen when both sides are known; before, those of the side that is.
     bounds: Vec<(f64, Counter)>,
-    first: [Option<Distribution>; 2],
-    last: [Option<Distribution>; 2],
+    first: [Option<Arc<Distribution>>; 2],
+    last: [Option<Arc<Distribution>>; 2],
     sums: [bool; 2],
 }
 
 impl Histogram {
     /// Takes a histogram of one of several writers of a side in.
     pub fn observe_writer(&mut self, side: Side, writer: u64, form: Form, distribution: Distribution) {
-        if let Some(total) = self.writers[side as usize].add(writer, form, distribution) {
-            self.observe(side, total);
+        if let Some(total) = self.writers[side as usize].add(writer, form, Arc::new(distribution)) {
+            self.observe_shared(side, total);
         }
     }
 
@@ -196,6 +201,10 @@ impl Histogram {
 
     /// Takes a histogram of one side in.
     pub fn observe(&mut self, side: Side, distribution: Distribution) {
+        self.observe_shared(side, Arc::new(distribution));
+    }
+
+    fn observe_shared(&mut self, side: Side, distribution: Arc<Distribution>) {
         let count =
             |value| Count { time_unix_ns: distribution.time_unix_ns, start_unix_ns: distribution.start_unix_ns, value };
         self.count.observe(side, count(distribution.count));
@@ -211,7 +220,7 @@ impl Histogram {
         // A reset makes what was first worthless.
         let first = &mut self.first[side as usize];
         if first.as_ref().is_none_or(|first| first.count > distribution.count) {
-            *first = Some(distribution.clone());
+            *first = Some(Arc::clone(&distribution));
         }
         self.last[side as usize] = Some(distribution);
     }
@@ -390,8 +399,8 @@ impl Histogram {
     fn increase(&self, side: Side) -> Option<(Vec<(f64, f64)>, f64)> {
         let (first, last) = (self.first[side as usize].as_ref()?, self.last[side as usize].as_ref()?);
         let before = first.buckets.cumulative();
-        let increase = last.buckets.cumulative().into_iter();
-        let increase = increase.map(|(bound, count)| (bound, count - up_to(&before, bound))).collect();
+        let last_counts = last.buckets.cumulative();
+        let increase = last_counts.iter().map(|(bound, count)| (*bound, count - up_to(&before, *bound))).collect();
         Some((increase, last.count - first.count))
     }
 }

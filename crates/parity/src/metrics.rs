@@ -450,8 +450,7 @@ impl Metrics {
         legacy.min(new).saturating_sub(self.settings.settle_ns)
     }
 
-    /// Seals everything up to the watermark and gives every verdict, metrics judged among themselves. What is over for
-    /// long is forgotten.
+    /// Seals everything up to the watermark and gives every verdict, metrics judged among themselves.
     pub fn close(&mut self, watermark_unix_ns: u64) -> MetricsReport {
         self.judge(watermark_unix_ns);
         let family = Family::of(self.claims(), 1.0 - self.settings.demand.confidence);
@@ -465,7 +464,6 @@ impl Metrics {
 
     /// Every verdict, as it remains in a family.
     pub(crate) fn report(&mut self, watermark_unix_ns: u64, family: &Family) -> MetricsReport {
-        self.forget();
         self.identities.sort();
         let sight = Sight {
             names: &self.names,
@@ -498,6 +496,7 @@ impl Metrics {
             seen.is_pending
         });
         self.pending = pending;
+        self.forget();
     }
 }
 

@@ -279,8 +279,9 @@ pub(crate) fn subjects_of(names: &[&str], written: impl Fn(&str) -> String) -> S
 
 /// A verdict in so many words as an overview has room for; what shows a difference stands with its details.
 pub(crate) fn headline(subject: &Subject) -> String {
-    match &subject.verdict {
-        Verdict::Different(finding) => finding.cause.to_string(),
+    match (&subject.verdict, subject.differs_at) {
+        (Verdict::Different(finding), Some(depth)) => format!("at the {depth}: {}", finding.cause),
+        (Verdict::Different(finding), None) => finding.cause.to_string(),
         _ => subject.sentence.clone(),
     }
 }
@@ -288,7 +289,16 @@ pub(crate) fn headline(subject: &Subject) -> String {
 /// Whether the details of a subject say nothing that its headline does not say.
 pub(crate) fn adds_nothing(subject: &Subject) -> bool {
     matches!(&subject.verdict, Verdict::Different(Finding { cause: Cause::SeriesMissing { .. }, .. }))
+        && subject.differs_at.is_none()
         && repeats(subject)
+}
+
+/// What it comes to at each depth, and where to look; none where only one was looked at.
+pub(crate) fn depths_of(subject: &Subject) -> Option<String> {
+    let first = subject.differs_at?;
+    let at = |at: &parity::AtDepth| format!("{} {}", at.depth, shown(&at.verdict));
+    let depths: Vec<String> = subject.depths.iter().map(at).collect();
+    Some(format!("{}; {}", depths.join(", "), first.blame()))
 }
 
 /// Whether the parts of a subject that differ say nothing that its sentence does not say.

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use parity::{Percent, Subject, Verdict};
 
 use crate::columns::number;
-use crate::document::{Document, adds_nothing, headline, other_names, shown, subjects_of};
+use crate::document::{Document, adds_nothing, depths_of, headline, other_names, shown, subjects_of};
 
 /// So many parts of a subject that differs are shown.
 const PARTS_MAX: usize = 5;
@@ -78,6 +78,9 @@ fn write_difference(out: &mut String, subject: &Subject, width: usize) {
     };
     if let Some(names) = other_names(subject) {
         line("names", &names);
+    }
+    if let Some(depths) = depths_of(subject) {
+        line("depths", &depths);
     }
     let differing = || subject.parts.iter().filter(|part| matches!(part.verdict, Verdict::Different(_)));
     for part in differing().take(PARTS_MAX) {

@@ -61,7 +61,7 @@ impl Asked {
     pub(super) fn settings(&self, logs: [Has; 2]) -> Settings {
         let comparison = Comparison { settle: None, ..self.comparison.clone() };
         let mut settings = comparison.settings(SETTLE);
-        // What is over is part of the answer: the time that is asked for has an end.
+        // The time that is asked about has an end: what is over is part of the answer.
         settings.metrics.expired_ns = u64::MAX;
         Settings { logs: self.of_logs(logs, settings.logs.clone()), ..settings }
     }

@@ -151,7 +151,10 @@ fn check_forms(admin: u16) {
     assert!(page.contains("content-type: text/html") && page.contains("style-src 'unsafe-inline'"), "{page}");
     assert!(page.contains("crossfade-parity-verdict: different") && page.contains("Silent loss"), "{page}");
     let table = get(admin, "/api/v1/parity?format=table");
-    assert!(table.contains("different   shop_orders_total"), "{table}");
+    assert!(
+        table.contains("different   shop_orders_total") && table.contains("at the source: the new side misses"),
+        "{table}"
+    );
     assert!(get(admin, "/api/v1/parity?format=csv").starts_with("HTTP/1.1 400"));
     let series = get(admin, "/api/v1/parity/series?metric=shop_orders_total");
     let series: Value = serde_json::from_str(series.split_once("\r\n\r\n").unwrap().1).unwrap();

@@ -278,7 +278,9 @@ impl fmt::Display for SideSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let named =
             |ids: &[Spanned<ComponentId>]| ids.iter().map(|id| id.value.to_string()).collect::<Vec<_>>().join(", ");
-        let parts = [("receivers", named(&self.receivers)), ("exporters", named(&self.exporters))];
+        let asked = self.queries.values().map(|query| query.kind).collect::<Vec<_>>().join(", ");
+        let parts =
+            [("receivers", named(&self.receivers)), ("exporters", named(&self.exporters)), ("answers of", asked)];
         let parts = parts.into_iter().filter(|(_, ids)| !ids.is_empty());
         let parts: Vec<String> = parts.map(|(role, ids)| format!("{role} {ids}")).collect();
         f.write_str(&parts.join("; "))
