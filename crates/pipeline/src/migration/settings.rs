@@ -321,7 +321,7 @@ fn read_rule(rule: &mut Section<'_>) -> Option<Rule> {
 }
 
 /// How often verdicts are taken, where nothing is said.
-const EVERY: Duration = Duration::from_secs(30);
+const EVERY: Duration = Duration::from_secs(60);
 /// What may wait for the comparison, where nothing is said.
 const BUFFER_BYTES: u64 = 64 << 20;
 
