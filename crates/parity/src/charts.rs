@@ -10,6 +10,7 @@ use prom::names::MetricKind;
 use serde::Serialize;
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::kinds::{hash_of, kind_of};
 use crate::metrics::Identity;
 use crate::names::{MetricIdentity, NameSettings, Names};
 use crate::verdict::Side;
@@ -189,15 +190,7 @@ impl Charts {
 
     fn metric(&mut self, names: &mut Names, side: Side, resource: &ResourceMetricsView<'_>, metric: &MetricView<'_>) {
         let data = metric.data();
-        let kind = match &data {
-            MetricData::Sum { is_monotonic: true, .. } => MetricKind::MonotonicSum,
-            MetricData::Sum { .. } => MetricKind::NonMonotonicSum,
-            MetricData::Gauge { .. } => MetricKind::Gauge,
-            MetricData::Histogram { .. } => MetricKind::Histogram,
-            MetricData::ExponentialHistogram { .. } => MetricKind::ExponentialHistogram,
-            MetricData::Summary { .. } => MetricKind::Summary,
-            MetricData::Empty => return,
-        };
+        let kind = kind_of(&data);
         let identity = names.look_up(side, metric.name(), metric.unit(), kind);
         let is_count = !matches!(kind, MetricKind::Gauge | MetricKind::NonMonotonicSum);
         let hash = xxh3_64(metric.name().as_bytes()) ^ hash_of(resource.resource().attributes()).rotate_left(1);
@@ -279,11 +272,6 @@ impl Charts {
         self.known.insert(writer, at);
         at
     }
-}
-
-/// The same for the same attributes in any order.
-fn hash_of(attributes: Repeated<'_, KeyValueView<'_>>) -> u64 {
-    attributes.messages().fold(0, |sum: u64, attribute| sum.wrapping_add(xxh3_64(attribute)))
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ mod family;
 mod gauge;
 mod halves;
 mod histogram;
+mod kinds;
 mod levels;
 mod logs;
 mod members;

@@ -22,6 +22,7 @@ use crate::counter::Count;
 use crate::family::{Claim, Family};
 use crate::gauge::Level;
 use crate::histogram::{Buckets, Distribution};
+use crate::kinds::kind_of;
 use crate::members::Form;
 use crate::names::{Collision, MetricIdentity, NameSettings, Names};
 use crate::releases::ReleaseSettings;
@@ -517,18 +518,6 @@ impl std::fmt::Display for Identity {
             write!(f, "{{{}}}", labels.join(", "))?;
         }
         Ok(())
-    }
-}
-
-const fn kind_of(data: &MetricData<'_>) -> MetricKind {
-    match data {
-        MetricData::Gauge { .. } => MetricKind::Gauge,
-        MetricData::Sum { is_monotonic: true, .. } => MetricKind::MonotonicSum,
-        MetricData::Sum { .. } => MetricKind::NonMonotonicSum,
-        MetricData::Histogram { .. } => MetricKind::Histogram,
-        MetricData::ExponentialHistogram { .. } => MetricKind::ExponentialHistogram,
-        MetricData::Summary { .. } => MetricKind::Summary,
-        MetricData::Empty => MetricKind::Unknown,
     }
 }
 

@@ -8,29 +8,10 @@ use std::process::Command;
 use std::time::Duration;
 
 use component::clock;
-use otlp::encode::MetricsEncoder;
-use otlp::{Batch, NumberValue, Temporality};
 use serde_json::Value;
 
+use crate::statsd::orders;
 use crate::support::{BINARY, Running, admin_port, free_port, post, write};
-
-/// What an application's OTLP exporter sends: a counter since its start.
-fn orders(start_unix_ns: u64, value: i64) -> Batch {
-    let mut encoder = MetricsEncoder::new();
-    encoder.resource_metrics(|block| {
-        block.scope_metrics(|scope| {
-            scope.metric(|metric| {
-                metric.name("shop.orders").sum(|sum| {
-                    sum.is_monotonic(true).temporality(Temporality::Cumulative).point(|point| {
-                        point.start_time_unix_nano(start_unix_ns).time_unix_nano(clock::unix_ns());
-                        point.value(NumberValue::Int(value));
-                    });
-                });
-            });
-        });
-    });
-    encoder.finish()
-}
 
 /// A request without a body; gives the answer with its head.
 fn get(port: u16, path: &str) -> String {

@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::support::{Running, backends, example, free_port, ledger, post, write};
 
 /// What an application's OTLP exporter sends: a counter since its start.
-fn orders(start_unix_ns: u64, value: i64) -> Batch {
+pub(crate) fn orders(start_unix_ns: u64, value: i64) -> Batch {
     let mut encoder = MetricsEncoder::new();
     encoder.resource_metrics(|block| {
         block.resource(|resource| {

@@ -20,11 +20,11 @@ use std::collections::BTreeMap;
 use hashbrown::HashMap;
 use otlp::Temporality;
 use otlp::view::{KeyValueView, MetricData, MetricsView, Repeated};
-use prom::names::MetricKind;
 use serde::Serialize;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::family::{Claim, Family};
+use crate::kinds::{hash_of, kind_of};
 use crate::names::{NameSettings, Names};
 use crate::verdict::{Finding, Side};
 use service::{Cell, Service};
@@ -278,21 +278,4 @@ impl Releases {
         self.services.iter().for_each(|(name, service)| service.report(name, family, &mut report));
         report
     }
-}
-
-const fn kind_of(data: &MetricData<'_>) -> MetricKind {
-    match data {
-        MetricData::Gauge { .. } => MetricKind::Gauge,
-        MetricData::Sum { is_monotonic: true, .. } => MetricKind::MonotonicSum,
-        MetricData::Sum { .. } => MetricKind::NonMonotonicSum,
-        MetricData::Histogram { .. } => MetricKind::Histogram,
-        MetricData::ExponentialHistogram { .. } => MetricKind::ExponentialHistogram,
-        MetricData::Summary { .. } => MetricKind::Summary,
-        MetricData::Empty => MetricKind::Unknown,
-    }
-}
-
-/// The same for the same attributes in any order.
-fn hash_of(attributes: Repeated<'_, KeyValueView<'_>>) -> u64 {
-    attributes.messages().fold(0, |sum: u64, attribute| sum.wrapping_add(xxh3_64(attribute)))
 }
