@@ -212,13 +212,20 @@ impl<'a> Fields<'a> {
     #[inline]
     fn read(&mut self) -> Option<Field<'a>> {
         let start = self.position;
-        // Most fields are short strings and messages with a tag and a length of one byte each.
-        if let Some(&[tag @ 8..0x80, length @ 0..0x80]) = self.message.get(start..)?.first_chunk()
-            && tag & 7 == WireType::Length as u8
-        {
-            let end = start + 2 + usize::from(length);
-            let value = FieldValue::Length(self.message.get(start + 2..end)?);
-            return Some(Field { number: u32::from(tag >> 3), value, start, end });
+        // Most fields have a tag of one byte; of those, most are strings and messages, and most others have eight bytes.
+        let rest = self.message.get(start..)?;
+        if let Some(&[tag @ 8..0x80, length]) = rest.first_chunk() {
+            let number = u32::from(tag >> 3);
+            if tag & 7 == WireType::Length as u8 && length < 0x80 {
+                let end = start + 2 + usize::from(length);
+                let value = FieldValue::Length(self.message.get(start + 2..end)?);
+                return Some(Field { number, value, start, end });
+            }
+            if tag & 7 == WireType::Fixed64 as u8 {
+                let bytes = rest[1..].first_chunk::<8>()?;
+                let value = FieldValue::Fixed64(u64::from_le_bytes(*bytes));
+                return Some(Field { number, value, start, end: start + 9 });
+            }
         }
         self.read_any(start)
     }

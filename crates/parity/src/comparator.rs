@@ -3,6 +3,7 @@
 use otlp::{Batch, Signal};
 use serde::Serialize;
 
+use crate::charts::Charts;
 use crate::depth::{AtDepth, Depth};
 use crate::evidence::EValue;
 use crate::failures::Failure;
@@ -157,6 +158,11 @@ impl Comparator {
             Signal::Logs => batch.logs().into_iter().for_each(|logs| self.logs.observe(side, logs)),
             Signal::Traces => batch.traces().into_iter().for_each(|traces| self.traces.observe(side, traces)),
         }
+    }
+
+    /// What the series looked like on both sides, as far as the settings ask to remember it.
+    pub fn charts(&self) -> Charts {
+        self.metrics.charts()
     }
 
     /// Judges everything that is older than the newest by the time to settle.

@@ -6,6 +6,7 @@
 //! compared as brackets: each side says only between which bounds a quantile lies.
 
 use std::borrow::Cow;
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::counter::{Count, Counter};
@@ -172,10 +173,36 @@ impl Writers {
     }
 }
 
+/// What is not sealed yet of one side, by time: once for all bounds, which take it in when it is.
+#[derive(Clone, Debug, Default)]
+struct Waiting(VecDeque<Arc<Distribution>>);
+
+/// So many wait at most; then the oldest are taken in early.
+const WAITING_MAX: usize = 2048;
+
+impl Waiting {
+    /// Takes one in; one of the same moment is the same one, sent again.
+    fn insert(&mut self, distribution: Arc<Distribution>) {
+        let time_unix_ns = distribution.time_unix_ns;
+        let at = self.0.partition_point(|known| known.time_unix_ns < time_unix_ns);
+        match self.0.get_mut(at).filter(|known| known.time_unix_ns == time_unix_ns) {
+            Some(known) => *known = distribution,
+            None => self.0.insert(at, distribution),
+        }
+    }
+
+    /// The time of the first one, if it is not newer than this or there are too many.
+    fn next(&self, watermark_unix_ns: u64) -> Option<u64> {
+        let first = self.0.front()?.time_unix_ns;
+        (first <= watermark_unix_ns || self.0.len() > WAITING_MAX).then_some(first)
+    }
+}
+
 /// Compares a histogram of one side with that of the other.
 #[derive(Clone, Debug, Default)]
 pub struct Histogram {
     writers: [Writers; 2],
+    waiting: [Waiting; 2],
     count: Counter,
     sum: Option<Counter>,
     /// The shared bounds that are compared, chosen when both sides are known; before, those of the side that is.
@@ -186,11 +213,18 @@ pub struct Histogram {
 }
 
 impl Histogram {
-    /// Takes a histogram of one of several writers of a side in.
-    pub fn observe_writer(&mut self, side: Side, writer: u64, form: Form, distribution: Distribution) {
-        if let Some(total) = self.writers[side as usize].add(writer, form, Arc::new(distribution)) {
-            self.observe_shared(side, total);
-        }
+    /// Takes a histogram of one of several writers of a side in; gives when and how many values the side then has.
+    pub fn observe_writer(
+        &mut self,
+        side: Side,
+        writer: u64,
+        form: Form,
+        distribution: Distribution,
+    ) -> Option<(u64, f64)> {
+        let total = self.writers[side as usize].add(writer, form, Arc::new(distribution))?;
+        let shown = (total.time_unix_ns, total.count);
+        self.wait(side, total);
+        Some(shown)
     }
 
     /// What shows that two writers of a side share one identity, which those of the other side do not.
@@ -199,12 +233,39 @@ impl Histogram {
         own.are_two_writers(other).then(|| own.evidence())
     }
 
-    /// Takes a histogram of one side in.
+    /// Takes a histogram of one side in, in any order among those that are not sealed.
     pub fn observe(&mut self, side: Side, distribution: Distribution) {
-        self.observe_shared(side, Arc::new(distribution));
+        self.wait(side, Arc::new(distribution));
     }
 
-    fn observe_shared(&mut self, side: Side, distribution: Arc<Distribution>) {
+    fn wait(&mut self, side: Side, distribution: Arc<Distribution>) {
+        // What is sealed stays as it was judged.
+        if self.last[side as usize].as_ref().is_some_and(|last| distribution.time_unix_ns <= last.time_unix_ns) {
+            return;
+        }
+        self.waiting[side as usize].insert(distribution);
+        if self.waiting[side as usize].0.len() > WAITING_MAX {
+            self.take_in(0);
+        }
+    }
+
+    /// Hands on what waits up to the watermark, of both sides in the order of time.
+    fn take_in(&mut self, watermark_unix_ns: u64) {
+        loop {
+            let [legacy, new] = [0, 1].map(|side: usize| self.waiting[side].next(watermark_unix_ns));
+            let side = match (legacy, new) {
+                (None, None) => return,
+                (Some(legacy), Some(new)) if legacy > new => Side::New,
+                (None, Some(_)) => Side::New,
+                (Some(_), _) => Side::Legacy,
+            };
+            if let Some(distribution) = self.waiting[side as usize].0.pop_front() {
+                self.take_one_in(side, distribution);
+            }
+        }
+    }
+
+    fn take_one_in(&mut self, side: Side, distribution: Arc<Distribution>) {
         let count =
             |value| Count { time_unix_ns: distribution.time_unix_ns, start_unix_ns: distribution.start_unix_ns, value };
         self.count.observe(side, count(distribution.count));
@@ -258,6 +319,7 @@ impl Histogram {
 
     /// Judges everything up to the watermark.
     pub fn seal(&mut self, watermark_unix_ns: u64, demand: &Demand) {
+        self.take_in(watermark_unix_ns);
         self.count.seal(watermark_unix_ns, demand);
         self.sum.iter_mut().for_each(|sum| sum.seal(watermark_unix_ns, demand));
         self.bounds.iter_mut().for_each(|(_, counter)| counter.seal(watermark_unix_ns, demand));

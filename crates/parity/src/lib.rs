@@ -31,7 +31,7 @@ mod traces;
 mod verdict;
 
 pub use band::{Band, Interval};
-pub use charts::{Chart, Charts, Drawing};
+pub use charts::{Chart, ChartBounds, Charts, Drawing};
 pub use comparator::{CollisionReport, Comparator, Part, Report, Settings, Subject};
 pub use control::{Control, Floor};
 pub use counter::{Count, Counter, Of};

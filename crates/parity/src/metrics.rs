@@ -18,6 +18,7 @@ use otlp::view::{
 };
 use prom::names::MetricKind;
 
+use crate::charts::{ChartBounds, Charts, Drawn};
 use crate::counter::Count;
 use crate::family::{Claim, Family};
 use crate::gauge::Level;
@@ -32,7 +33,7 @@ use expiry::Expiry;
 pub(crate) use identities::{Identities, IdentityHash, Known, Labels};
 pub(crate) use report::worst;
 use report::{Sight, metric_verdict};
-use series::{Comparing, Judged, Seen};
+use series::{Comparing, Judged, Seen, Shown};
 use streams::{Leads, Streams};
 
 /// How metrics are compared.
@@ -56,6 +57,8 @@ pub struct MetricSettings {
     pub share_permille: u32,
     /// How releases are told apart.
     pub releases: ReleaseSettings,
+    /// How much is remembered for charts.
+    pub charts: ChartBounds,
 }
 
 impl Default for MetricSettings {
@@ -70,6 +73,7 @@ impl Default for MetricSettings {
             series_max: 100_000,
             share_permille: 1000,
             releases: ReleaseSettings::default(),
+            charts: ChartBounds::NONE,
         }
     }
 }
@@ -97,6 +101,7 @@ pub struct Metrics {
     /// The series that have points which are not judged yet.
     pending: Vec<u32>,
     expiry: Expiry,
+    drawn: Drawn,
     left_out_points: u64,
     first_unix_ns: [u64; 2],
     newest_unix_ns: [u64; 2],
@@ -177,7 +182,8 @@ impl Metrics {
     pub fn new(settings: MetricSettings) -> Metrics {
         let names = Names::new(settings.names.clone());
         let streams = Streams::new(settings.series_max.saturating_mul(2).saturating_add(STREAMS_MIN));
-        Metrics { settings, names, streams, ..Metrics::default() }
+        let drawn = Drawn::new(settings.charts);
+        Metrics { settings, names, streams, drawn, ..Metrics::default() }
     }
 
     /// Takes in what one side carried.
@@ -274,12 +280,20 @@ impl Metrics {
         let (start_unix_ns, time_unix_ns) = (point.start_time_unix_nano(), point.time_unix_nano());
         let Some((at, writer)) = self.series(place, point.attributes(), time_unix_ns) else { return };
         self.seen[at].deltas[place.side as usize] |= form == Form::Delta;
-        match &mut self.comparing[at] {
+        let compared = match &mut self.comparing[at] {
             Comparing::Counter(counted) => {
-                counted.observe(place.side, writer, form, Count { time_unix_ns, start_unix_ns, value });
+                counted.observe(place.side, writer, form, Count { time_unix_ns, start_unix_ns, value })
             }
             Comparing::Gauge(levelled) => levelled.observe(place.side, writer, Level { time_unix_ns, value }),
-            Comparing::Histogram(_) | Comparing::Summary(_) => {}
+            Comparing::Histogram(_) | Comparing::Summary(_) => None,
+        };
+        self.draw(at, place.side, compared);
+    }
+
+    /// What is drawn is what is compared: of several writers, what they come to together.
+    fn draw(&mut self, at: usize, side: Side, compared: Option<Shown>) {
+        if let Some(shown) = compared {
+            self.drawn.add(at, side, shown);
         }
     }
 
@@ -333,7 +347,8 @@ impl Metrics {
     ) {
         let Some((at, writer)) = self.series(place, attributes, distribution.time_unix_ns) else { return };
         let Comparing::Histogram(histogram) = &mut self.comparing[at] else { return };
-        histogram.observe_writer(place.side, writer, form(temporality), distribution);
+        let compared = histogram.observe_writer(place.side, writer, form(temporality), distribution);
+        self.draw(at, place.side, compared);
     }
 
     fn summary(&mut self, place: &Place<'_>, point: &SummaryPointView<'_>) {
@@ -343,11 +358,13 @@ impl Metrics {
         let (start_unix_ns, time_unix_ns) = (point.start_time_unix_nano(), point.time_unix_nano());
         let Some((at, writer)) = self.series(place, point.attributes(), time_unix_ns) else { return };
         let Comparing::Summary(summary) = &mut self.comparing[at] else { return };
-        summary.count(place.side, writer, Count { time_unix_ns, start_unix_ns, value: point.count() as f64 });
+        let count = Count { time_unix_ns, start_unix_ns, value: point.count() as f64 };
+        let compared = summary.count(place.side, writer, count);
         for value in point.quantile_values().take(QUANTILES_MAX) {
             let level = Level { time_unix_ns, value: value.value() * place.metric.scale };
             summary.quantile(place.side, value.quantile(), level);
         }
+        self.draw(at, place.side, compared);
     }
 
     /// The number of the series of a point and the writer of it; none where it is not compared.
@@ -423,6 +440,7 @@ impl Metrics {
         self.comparing.push(Comparing::new(place.kind));
         self.seen.push(Seen::default());
         self.judged.push(None);
+        self.drawn.begin(self.comparing.iter().map(Comparing::is_count));
         Leads::To(number)
     }
 
@@ -461,6 +479,12 @@ impl Metrics {
     /// What is to be judged together with others.
     pub(crate) fn claims(&self) -> impl Iterator<Item = Claim> {
         self.judged.iter().flatten().filter_map(Judged::claim)
+    }
+
+    /// What the first series looked like on both sides.
+    pub fn charts(&self) -> Charts {
+        let charts = self.drawn.charts();
+        Charts::new(charts.map(|(number, chart)| (self.identities.get(number).identity(), chart.clone())))
     }
 
     /// Every verdict, as it remains in a family.

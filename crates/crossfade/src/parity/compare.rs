@@ -8,7 +8,7 @@ use anyhow::anyhow;
 use component::clock;
 use indicatif::{ProgressBar, ProgressStyle};
 use otlp::{Batch, Signal};
-use parity::{Charts, Comparator, Side};
+use parity::{ChartBounds, Charts, Comparator, Side};
 use report::columns::number;
 use report::{Document, SideSummary};
 
@@ -72,21 +72,21 @@ pub(super) async fn compare_as(
     replica.iter_mut().for_each(|replica| share_with_replica(&mut sides[0], replica));
     let mut settings = asked.settings([sides[0].has(Signal::Logs), sides[1].has(Signal::Logs)]);
     settings.metrics.names.rules.splice(0..0, queries.iter().map(Query::rule));
-    let charts = match arguments.format {
-        ReportFormat::Html => Charts::of_names(settings.metrics.names.clone()),
-        _ => Charts::default(),
-    };
     let control = match &replica {
         Some(replica) => Some(Control::new([&sides[0], replica], (arguments, asked), &windows, settings.clone())?),
         None => None,
     };
-    let mut taking = Taking::new(Comparator::new(settings), control, charts, &windows, bar);
+    if let ReportFormat::Html = arguments.format {
+        settings.metrics.charts = ChartBounds::MANY;
+    }
+    let mut taking = Taking::new(Comparator::new(settings), control, &windows, bar);
     if sides.iter().all(|side| matches!(side.has(Signal::Metrics), Has::Answers(_))) {
         taking.gaps = windows.get(&Signal::Metrics).copied().map(Gaps::within);
     }
     let step_ms = u64::try_from(arguments.step.as_millis()).unwrap_or(u64::MAX);
     taking.read(&mut sides, replica.as_mut(), &queries, step_ms).await?;
-    let Taking { mut comparator, control, charts, gaps, seen, bar, .. } = taking;
+    let Taking { mut comparator, control, gaps, seen, bar, .. } = taking;
+    let charts = comparator.charts();
     bar.leave();
     let (mut report, control) = match (control, &replica) {
         (Some(control), Some(replica)) => control.finish(comparator.finish(), replica.shown.clone()),
@@ -204,7 +204,6 @@ impl Seen {
 struct Taking<'a> {
     comparator: Comparator,
     control: Option<Control>,
-    charts: Charts,
     /// Of backends, which are asked for all that they have; recordings may be silent where nothing happens.
     gaps: Option<Gaps>,
     windows: &'a Windows,
@@ -213,14 +212,8 @@ struct Taking<'a> {
 }
 
 impl<'a> Taking<'a> {
-    fn new(
-        comparator: Comparator,
-        control: Option<Control>,
-        charts: Charts,
-        windows: &'a Windows,
-        bar: Bar,
-    ) -> Taking<'a> {
-        Taking { comparator, control, charts, gaps: None, windows, seen: <[Seen; 2]>::default(), bar }
+    fn new(comparator: Comparator, control: Option<Control>, windows: &'a Windows, bar: Bar) -> Taking<'a> {
+        Taking { comparator, control, gaps: None, windows, seen: <[Seen; 2]>::default(), bar }
     }
 
     /// Reads all of both sides, and of the replica.
@@ -278,7 +271,6 @@ impl<'a> Taking<'a> {
         self.bar.say(&format!("{side}: {} items", number(seen.items)));
         self.comparator.observe(side, &batch);
         self.gaps.iter_mut().for_each(|gaps| gaps.observe(side, &batch));
-        self.charts.observe(side, &batch);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{Doubles, Integers, KeyValueView, Repeated, ResourceView, ScopeView, view};
 use crate::wire::{FieldValue, Fields};
-use crate::{NumberValue, Temporality};
+use crate::Temporality;
 
 view! {
     /// A request with metrics: `ExportMetricsServiceRequest`.
@@ -121,8 +121,9 @@ impl<'a> MetricView<'a> {
             found = match field.number {
                 5 => MetricData::Gauge { points: Repeated::new(data, 0, 1) },
                 7 => {
-                    let points = Repeated::new(data, 0, 1);
-                    MetricData::Sum { points, temporality: temporality(data), is_monotonic: is_monotonic(data) }
+                    let [temporality, is_monotonic] = last_varints(data, [2, 3]);
+                    let (temporality, is_monotonic) = (temporality_of(temporality), is_monotonic != 0);
+                    MetricData::Sum { points: Repeated::new(data, 0, 1), temporality, is_monotonic }
                 }
                 9 => MetricData::Histogram { points: Repeated::new(data, 0, 1), temporality: temporality(data) },
                 10 => {
@@ -139,27 +140,20 @@ impl<'a> MetricView<'a> {
 
 /// Field 2 of the three messages that have a temporality.
 fn temporality(data: &[u8]) -> Temporality {
-    let number = last_varint(data, 2) as i32;
-    Temporality::from_number(number).unwrap_or_default()
+    let [temporality] = last_varints(data, [2]);
+    temporality_of(temporality)
 }
 
-/// `Sum.is_monotonic`.
-fn is_monotonic(data: &[u8]) -> bool {
-    last_varint(data, 3) != 0
+fn temporality_of(number: u64) -> Temporality {
+    Temporality::from_number(number as i32).unwrap_or_default()
 }
 
-fn last_varint(message: &[u8], number: u32) -> u64 {
-    Fields::new(message).filter(|field| field.number == number).last().map_or(0, |field| field.value.varint())
-}
-
-/// The last of the fields of the `value` oneof: a double at one number, an integer at the other.
-fn number_value(message: &[u8], double: u32, int: u32) -> Option<NumberValue> {
-    let mut found = None;
+/// The last ones of these fields, 0 where there is none, in one pass.
+fn last_varints<const FIELDS: usize>(message: &[u8], numbers: [u32; FIELDS]) -> [u64; FIELDS] {
+    let mut found = [0; FIELDS];
     for field in Fields::new(message) {
-        if field.number == double {
-            found = Some(NumberValue::Double(field.value.double()));
-        } else if field.number == int {
-            found = Some(NumberValue::Int(field.value.fixed64() as i64));
+        if let Some(at) = numbers.iter().position(|number| *number == field.number) {
+            found[at] = field.value.varint();
         }
     }
     found
@@ -172,20 +166,14 @@ view! {
         2 start_time_unix_nano: fixed64,
         /// The time of the value, in nanoseconds since the Unix epoch.
         3 time_unix_nano: fixed64,
+        /// The value; `None` when absent, as in a staleness marker.
+        4 | 6 value: number,
         /// Samples of what was measured.
         5 exemplars: repeated(ExemplarView),
         /// What tells the series from others of the metric.
         7 attributes: repeated(KeyValueView),
         /// Bit 0 says that there is no recorded value.
         8 flags: uint32,
-    }
-}
-
-impl NumberPointView<'_> {
-    /// The value; `None` when absent, as in a staleness marker.
-    #[inline]
-    pub fn value(&self) -> Option<NumberValue> {
-        number_value(self.raw, 4, 6)
     }
 }
 
@@ -312,19 +300,13 @@ view! {
     ExemplarView {
         /// When it was measured, in nanoseconds since the Unix epoch.
         2 time_unix_nano: fixed64,
+        /// The value; `None` when absent.
+        3 | 6 value: number,
         /// The span in which it was measured, if any.
         4 span_id: span_id,
         /// The trace in which it was measured, if any.
         5 trace_id: trace_id,
         /// The attributes that the aggregation removed.
         7 filtered_attributes: repeated(KeyValueView),
-    }
-}
-
-impl ExemplarView<'_> {
-    /// The value; `None` when absent.
-    #[inline]
-    pub fn value(&self) -> Option<NumberValue> {
-        number_value(self.raw, 3, 6)
     }
 }

@@ -232,10 +232,13 @@ impl FusedIterator for Doubles<'_> {}
 /// Defines a view: a struct that keeps what one pass over the message finds, and a method for each field.
 ///
 /// Each line is the field number, the name and the type: a scalar of the wire format (`string`, `bytes`, `uint32`,
-/// `int32`, `sint32`, `fixed32`, `fixed64`, `double`, `optional_double`, `trace_id`, `span_id`), `message` of a view
-/// that is its default when absent, or `repeated` messages. Repeated numbers are methods written by hand.
+/// `int32`, `sint32`, `fixed32`, `fixed64`, `double`, `optional_double`, `trace_id`, `span_id`), `number` of the
+/// fields of a double and of an integer of which the last one counts, `message` of a view that is its default when absent,
+/// or `repeated` messages. Repeated numbers are methods written by hand.
 macro_rules! view {
-    ($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $number:literal $field:ident: $kind:ident $(($view:ident))?,)* }) => {
+    ($(#[$doc:meta])* $name:ident {
+        $($(#[$field_doc:meta])* $number:literal $(| $other:literal)? $field:ident: $kind:ident $(($view:ident))?,)*
+    }) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug)]
         pub struct $name<'a> {
@@ -250,7 +253,7 @@ macro_rules! view {
                 let mut view = $name { raw: message, $($field: view!(@absent $kind message),)* };
                 for field in $crate::wire::Fields::new(message) {
                     match field.number {
-                        $($number => view!(@store $kind view.$field, field),)*
+                        $($number $(| $other)? => view!(@store $kind $($other,)? view.$field, field),)*
                         _ => {}
                     }
                 }
@@ -300,8 +303,10 @@ macro_rules! view {
     (@stored fixed64 $a:lifetime) => { u64 };
     (@stored double $a:lifetime) => { f64 };
     (@stored optional_double $a:lifetime) => { Option<f64> };
+    (@stored number $a:lifetime) => { Option<$crate::NumberValue> };
 
     (@absent optional_double $message:ident) => { None };
+    (@absent number $message:ident) => { None };
     (@absent repeated $message:ident) => { $message.len() };
     (@absent $kind:ident $message:ident) => { Default::default() };
 
@@ -314,6 +319,12 @@ macro_rules! view {
     (@store fixed32 $slot:expr, $field:ident) => { $slot = $field.value.fixed32() };
     (@store fixed64 $slot:expr, $field:ident) => { $slot = $field.value.fixed64() };
     (@store double $slot:expr, $field:ident) => { $slot = $field.value.double() };
+    (@store number $int:literal, $slot:expr, $field:ident) => {
+        $slot = Some(match $field.number {
+            $int => $crate::NumberValue::Int($field.value.fixed64() as i64),
+            _ => $crate::NumberValue::Double($field.value.double()),
+        })
+    };
     (@store optional_double $slot:expr, $field:ident) => { $slot = Some($field.value.double()) };
     (@store $kind:ident $slot:expr, $field:ident) => { $slot = $field.value.bytes() };
 

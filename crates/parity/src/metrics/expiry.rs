@@ -5,7 +5,7 @@
 //! Until then it is reported as what it came to.
 
 use super::identities::GONE;
-use super::series::Seen;
+use super::series::{Comparing, Seen};
 use super::{Metrics, identities};
 use crate::verdict::Side;
 
@@ -65,6 +65,8 @@ impl Metrics {
         keep(&mut self.judged, &numbers);
         self.pending.iter_mut().for_each(|pending| *pending = numbers[*pending as usize]);
         self.streams.keep(&numbers);
+        self.drawn.retain(|number| numbers[number] != GONE);
+        self.drawn.begin(self.comparing.iter().map(Comparing::is_count));
         self.identities.keep(&numbers);
         for (at, seen) in (0..).zip(&self.seen) {
             for side in [Side::Legacy, Side::New].into_iter().filter(|side| !seen.presence[*side as usize].is_new()) {

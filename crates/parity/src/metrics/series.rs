@@ -25,6 +25,9 @@ pub(super) enum Comparing {
     Summary(Box<Summary>),
 }
 
+/// What is compared of a side at a time, in nanoseconds since the Unix epoch: a value, or of distributions the count.
+pub(super) type Shown = (u64, f64);
+
 /// A counter, and who writes it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Counted {
@@ -114,6 +117,11 @@ impl Judged {
 }
 
 impl Comparing {
+    /// Whether it rises with what it counts.
+    pub(super) const fn is_count(&self) -> bool {
+        !matches!(self, Comparing::Gauge(_))
+    }
+
     pub(super) fn suits(&self, kind: MetricKind) -> bool {
         use MetricKind::{ExponentialHistogram, Gauge, Histogram, MonotonicSum, NonMonotonicSum, Summary, Unknown};
         match self {
@@ -135,14 +143,17 @@ fn of_histogram(histogram: &Histogram, settings: &MetricSettings) -> Demand {
 }
 
 impl Counted {
-    pub(super) fn observe(&mut self, side: Side, writer: u64, form: Form, count: Count) {
+    /// Takes in what a writer counted, and gives what the side counted with it.
+    pub(super) fn observe(&mut self, side: Side, writer: u64, form: Form, count: Count) -> Option<Shown> {
         let members = &mut self.members[side as usize];
-        if let Some(count) = members.add(writer, form, count) {
+        let count = members.add(writer, form, count);
+        if let Some(count) = count {
             self.counter.observe(side, count);
         }
         if form == Form::Delta || members.are_several() {
             self.counter.adds_up(side);
         }
+        count.map(|count| (count.time_unix_ns, count.value))
     }
 
     /// Takes note that a side was there before it had this series.
@@ -166,15 +177,16 @@ impl Counted {
 }
 
 impl Levelled {
-    pub(super) fn observe(&mut self, side: Side, writer: u64, level: Level) {
+    /// Takes in where a writer stands, and gives where the side stands with it.
+    pub(super) fn observe(&mut self, side: Side, writer: u64, level: Level) -> Option<Shown> {
         let levels = &mut self.writers[side as usize];
         if levels.is_joined_by(writer) {
             // One of several is not what all of them are.
             self.gauge.retract(side, level.time_unix_ns.saturating_sub(PAUSE_NS));
         }
-        if let Some(level) = levels.add(writer, level) {
-            self.gauge.observe(side, level);
-        }
+        let level = levels.add(writer, level)?;
+        self.gauge.observe(side, level);
+        Some((level.time_unix_ns, level.value))
     }
 
     fn are_several(&self) -> bool {
@@ -183,8 +195,8 @@ impl Levelled {
 }
 
 impl Summary {
-    pub(super) fn count(&mut self, side: Side, writer: u64, count: Count) {
-        self.count.observe(side, writer, Form::Cumulative, count);
+    pub(super) fn count(&mut self, side: Side, writer: u64, count: Count) -> Option<Shown> {
+        self.count.observe(side, writer, Form::Cumulative, count)
     }
 
     pub(super) fn quantile(&mut self, side: Side, quantile: f64, level: Level) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use component::{Stop, clock};
 use journal::{Cursor, Read, ReadLimit, Record, Settlement};
-use parity::{Charts, Comparator, Delivered, Depths, Report};
+use parity::{ChartBounds, Charts, Comparator, Delivered, Depths, Report};
 
 use super::scraped::without_scrapes;
 use super::tap::{Tap, tapped};
@@ -33,9 +33,11 @@ struct Watching {
 impl Watching {
     fn begin(parity: &Parity) -> Watching {
         let comparison = &parity.migration().comparison;
-        *parity.0.charts.lock() = Charts::of_few(comparison.names.clone());
+        *parity.0.charts.lock() = Charts::default();
+        let mut settings = comparison.settings(SETTLE);
+        settings.metrics.charts = ChartBounds::FEW;
         Watching {
-            comparator: Comparator::new(comparison.settings(SETTLE)),
+            comparator: Comparator::new(settings),
             parity: parity.clone(),
             taken: Default::default(),
             since_unix_ns: clock::unix_ns(),
@@ -43,16 +45,19 @@ impl Watching {
     }
 
     fn observe(&mut self, records: &[Record]) {
-        let mut charts = self.parity.0.charts.lock();
         for (record, tapped) in records.iter().filter_map(|record| Some((record, tapped(record)?))) {
             self.comparator.observe(tapped.side, &tapped.batch);
-            charts.observe(tapped.side, &tapped.batch);
             self.taken[tapped.side as usize].add(&tapped.batch, record.appended_at_unix_ns);
         }
     }
 
     fn close(&mut self) -> Option<Report> {
-        self.parity.migration().compares_sources().then(|| without_scrapes(self.comparator.close()))
+        if !self.parity.migration().compares_sources() {
+            return None;
+        }
+        let report = without_scrapes(self.comparator.close());
+        *self.parity.0.charts.lock() = self.comparator.charts();
+        Some(report)
     }
 
     /// Work of the comparison: it computes for long and belongs on no thread that serves connections.
