@@ -173,6 +173,11 @@ impl Counter {
         self.track(side).observe(count);
     }
 
+    /// Takes in a sample that nothing older follows: it is sealed at once.
+    pub(crate) fn observe_sealed(&mut self, side: Side, count: Count) {
+        self.track(side).observe_sealed(count);
+    }
+
     fn track(&mut self, side: Side) -> &mut Track {
         match side {
             Side::Legacy => &mut self.legacy,

@@ -5,14 +5,18 @@
 //! bounds at every scale from 0 up, so that any two of them share exact bounds. Where nothing is shared, quantiles are
 //! compared as brackets: each side says only between which bounds a quantile lies.
 
+mod waiting;
+mod writers;
+
 use std::borrow::Cow;
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::counter::{Count, Counter};
 use crate::evidence::EValue;
-use crate::members::{Form, Pause, Turns};
+use crate::members::Form;
 use crate::verdict::{Cause, Demand, Finding, Needs, Percent, Reason, Side, Verdict};
+use waiting::{WAITING_MAX, Waiting};
+use writers::Writers;
 
 /// So many bounds are compared; of more, they are taken evenly.
 const BOUNDS_MAX: usize = 32;
@@ -91,113 +95,6 @@ impl Buckets {
     }
 }
 
-/// The histograms of the writers of one side, which add up where their bounds are the same.
-#[derive(Clone, Debug, Default)]
-struct Writers {
-    /// The last one of each, which the comparison has as well.
-    known: Vec<(u64, Arc<Distribution>)>,
-    /// What all of them counted, once there are several, or what deltas add up to.
-    total: Option<Distribution>,
-    /// Whether the only one is two.
-    turns: Turns,
-    pause: Pause,
-}
-
-/// So many writers of one histogram are told apart.
-const WRITERS_MAX: usize = 64;
-
-impl Writers {
-    fn add(&mut self, writer: u64, form: Form, distribution: Arc<Distribution>) -> Option<Arc<Distribution>> {
-        if form == Form::Delta {
-            return self.grow(&distribution, None, &distribution).map(Arc::new);
-        }
-        let at = self.known.iter().position(|(known, _)| *known == writer);
-        let Some(at) = at else {
-            if self.known.len() >= WRITERS_MAX {
-                return None;
-            }
-            // A second writer turns counts into increases; what it counted before is left out.
-            let first = self.known.first().map(|(_, first)| Arc::clone(first));
-            self.known.push((writer, Arc::clone(&distribution)));
-            return match first {
-                None => Some(distribution),
-                Some(first) => {
-                    self.total.get_or_insert_with(|| Distribution { start_unix_ns: 0, ..(*first).clone() });
-                    None
-                }
-            };
-        };
-        let before = std::mem::replace(&mut self.known[at].1, Arc::clone(&distribution));
-        match self.total {
-            None => {
-                if distribution.time_unix_ns > before.time_unix_ns {
-                    self.turns.follow(before.count, distribution.count);
-                }
-                Some(distribution)
-            }
-            Some(_) => {
-                let is_reset = distribution.count < before.count;
-                let waits = self.pause.is_on(distribution.time_unix_ns);
-                let total = self.grow(&distribution, (!is_reset).then_some(&*before), &distribution);
-                total.filter(|_| !waits).map(Arc::new)
-            }
-        }
-    }
-
-    /// Adds an increase to the total.
-    fn grow(&mut self, to: &Distribution, from: Option<&Distribution>, at: &Distribution) -> Option<Distribution> {
-        let nothing =
-            Distribution { count: 0.0, sum: to.sum.map(|_| 0.0), buckets: Buckets::Explicit(Vec::new()), ..to.clone() };
-        let total = self.total.get_or_insert(nothing);
-        let count_of = |of: Option<&Distribution>| of.map_or(0.0, |of| of.count);
-        let sum_of = |of: Option<&Distribution>| of.and_then(|of| of.sum).unwrap_or(0.0);
-        total.count += to.count - count_of(from);
-        total.sum = total.sum.map(|sum| sum + to.sum.unwrap_or(0.0) - sum_of(from));
-        let (mut sums, upper) = (total.buckets.cumulative().into_owned(), to.buckets.cumulative());
-        let before = from.map(|from| from.buckets.cumulative()).unwrap_or_default();
-        let bounds: Vec<f64> = upper.iter().map(|(bound, _)| *bound).collect();
-        for bound in bounds {
-            if !sums.iter().any(|(known, _)| same(*known, bound)) {
-                let known = up_to(&sums, bound);
-                let position = sums.partition_point(|(known, _)| *known < bound);
-                sums.insert(position, (bound, known));
-            }
-        }
-        for (bound, sum) in &mut sums {
-            *sum += up_to(&upper, *bound) - up_to(&before, *bound);
-        }
-        total.buckets = Buckets::Explicit(sums);
-        total.time_unix_ns = at.time_unix_ns;
-        total.start_unix_ns = 0;
-        Some(total.clone())
-    }
-}
-
-/// What is not sealed yet of one side, by time: once for all bounds, which take it in when it is.
-#[derive(Clone, Debug, Default)]
-struct Waiting(VecDeque<Arc<Distribution>>);
-
-/// So many wait at most; then the oldest are taken in early.
-const WAITING_MAX: usize = 2048;
-
-impl Waiting {
-    /// Takes one in; one of the same moment is the same one, sent again.
-    fn insert(&mut self, distribution: Arc<Distribution>) {
-        let time_unix_ns = distribution.time_unix_ns;
-        let at = self.0.partition_point(|known| known.time_unix_ns < time_unix_ns);
-        match self.0.get_mut(at).filter(|known| known.time_unix_ns == time_unix_ns) {
-            Some(known) => *known = distribution,
-            None => self.0.insert(at, distribution),
-        }
-    }
-
-    /// The time of the first one, if it is not newer than this or there are too many.
-    fn next(&self, watermark_unix_ns: u64) -> Option<u64> {
-        let first = self.0.front()?.time_unix_ns;
-        (first <= watermark_unix_ns || self.0.len() > WAITING_MAX).then_some(first)
-    }
-}
-
 /// Compares a histogram of one side with that of the other.
 #[derive(Clone, Debug, Default)]
 pub struct Histogram {
@@ -229,7 +126,7 @@ impl Histogram {
 
     /// What shows that two writers of a side share one identity, which those of the other side do not.
     pub(crate) fn shared_identity(&self, side: Side) -> Option<String> {
-        let [own, other] = [side, side.other()].map(|side| &self.writers[side as usize].turns);
+        let [own, other] = [side, side.other()].map(|side| self.writers[side as usize].turns());
         own.are_two_writers(other).then(|| own.evidence())
     }
 
@@ -244,7 +141,7 @@ impl Histogram {
             return;
         }
         self.waiting[side as usize].insert(distribution);
-        if self.waiting[side as usize].0.len() > WAITING_MAX {
+        if self.waiting[side as usize].len() > WAITING_MAX {
             self.take_in(0);
         }
     }
@@ -259,7 +156,7 @@ impl Histogram {
                 (None, Some(_)) => Side::New,
                 (Some(_), _) => Side::Legacy,
             };
-            if let Some(distribution) = self.waiting[side as usize].0.pop_front() {
+            if let Some(distribution) = self.waiting[side as usize].pop_first() {
                 self.take_one_in(side, distribution);
             }
         }
@@ -268,15 +165,15 @@ impl Histogram {
     fn take_one_in(&mut self, side: Side, distribution: Arc<Distribution>) {
         let count =
             |value| Count { time_unix_ns: distribution.time_unix_ns, start_unix_ns: distribution.start_unix_ns, value };
-        self.count.observe(side, count(distribution.count));
+        self.count.observe_sealed(side, count(distribution.count));
         if let Some(sum) = distribution.sum {
             self.sums[side as usize] = true;
-            self.sum.get_or_insert_with(Counter::of_amounts).observe(side, count(sum));
+            self.sum.get_or_insert_with(Counter::of_amounts).observe_sealed(side, count(sum));
         }
         let cumulative = distribution.buckets.cumulative();
         self.choose_bounds(side, &distribution.buckets, &cumulative);
         for (bound, counter) in &mut self.bounds {
-            counter.observe(side, count(up_to(&cumulative, *bound)));
+            counter.observe_sealed(side, count(up_to(&cumulative, *bound)));
         }
         // A reset makes what was first worthless.
         let first = &mut self.first[side as usize];
@@ -314,7 +211,7 @@ impl Histogram {
 
     /// Whether several writers of a side add up, so that it trails itself by up to an interval of theirs.
     pub(crate) fn are_several(&self) -> bool {
-        self.writers.iter().any(|writers| writers.known.len() > 1)
+        self.writers.iter().any(Writers::are_several)
     }
 
     /// Judges everything up to the watermark.

@@ -156,6 +156,8 @@ const BIRTH_KNOWN_NS: u64 = 180_000_000_000;
 const TARGET_KEYS_MAX: usize = 512;
 /// So many quantiles of a summary are compared.
 const QUANTILES_MAX: usize = 16;
+/// So many bounds most histograms have, with the infinite one.
+const BOUNDS_USUAL: usize = 16;
 /// So many streams are remembered however few series there may be.
 const STREAMS_MIN: usize = 1024;
 
@@ -303,16 +305,17 @@ impl Metrics {
         }
         let mut below = 0.0;
         let bounds = point.explicit_bounds().chain([f64::INFINITY]);
-        let cumulative = bounds.zip(point.bucket_counts()).map(|(bound, count)| {
+        let mut cumulative = Vec::with_capacity(BOUNDS_USUAL);
+        cumulative.extend(bounds.zip(point.bucket_counts()).map(|(bound, count)| {
             below += count as f64;
             (bound * place.metric.scale, below)
-        });
+        }));
         let distribution = Distribution {
             time_unix_ns: point.time_unix_nano(),
             start_unix_ns: point.start_time_unix_nano(),
             count: point.count() as f64,
             sum: point.sum().map(|sum| sum * place.metric.scale),
-            buckets: Buckets::Explicit(cumulative.collect()),
+            buckets: Buckets::Explicit(cumulative),
         };
         self.distribution(place, temporality, point.attributes(), distribution);
     }

@@ -67,8 +67,8 @@ fn a_counter_takes_a_kibibyte_on_each_side_once_no_trend_is_looked_for_and_a_gau
     // A gauge takes the same however long it goes on: neighbouring windows become one.
     let (hourly, most) = bytes(Kind::Gauge, 6);
     println!("a gauge takes {hourly:?} bytes on each side, hour by hour, and {most} at most");
-    assert!(most <= 1792, "{hourly:?}, {most} at most");
+    assert!(most <= 1600, "{hourly:?}, {most} at most");
     let (hourly, most) = bytes(Kind::Histogram, 1);
     println!("a histogram takes {hourly:?} bytes on each side, hour by hour, and {most} at most");
-    assert!(most <= 13_312, "{hourly:?}, {most} at most");
+    assert!(most <= 10_240, "{hourly:?}, {most} at most");
 }

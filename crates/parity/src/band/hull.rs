@@ -56,10 +56,40 @@ impl Hull {
 
     /// Adds a point, if it is a corner.
     pub(super) fn insert(&mut self, point: Corner, side: Side) {
+        if self.append(point, side) {
+            return;
+        }
         let mut few = Few::default();
         self.iter().for_each(|corner| few.push(corner));
         insert(&mut few, point, side);
         self.keep(&few);
+    }
+
+    /// Adds a point at the right end, where nearly all of them come, without touching the other corners; false if it is not
+    /// that simple.
+    fn append(&mut self, point: Corner, side: Side) -> bool {
+        let Some(last) = self.last() else { return false };
+        if point.0 <= last.0 {
+            // What is no tighter at the same place changes nothing.
+            return point.0 == last.0 && if side == Side::Below { point.1 >= last.1 } else { point.1 <= last.1 };
+        }
+        let mut len = self.len();
+        while len >= 2 && !is_corner([self.get(len - 2), self.get(len - 1), point], side) {
+            len -= 1;
+        }
+        len < CORNERS_MAX && self.push(len, point)
+    }
+
+    /// Puts a corner behind the first ones in place of the others, if it can be kept exactly as they are.
+    fn push(&mut self, len: usize, corner: Corner) -> bool {
+        match self {
+            Hull::Near { from, corners } => {
+                let Some(near) = near(*from, corner) else { return false };
+                put(corners, len, near);
+            }
+            Hull::Far(corners) => put(corners, len, corner),
+        }
+        true
     }
 
     fn keep(&mut self, few: &[Corner]) {
@@ -67,11 +97,7 @@ impl Hull {
             if corners.is_empty() {
                 *from = few.first().copied().unwrap_or_default();
             }
-            let near = |corner: &Corner| {
-                let near = ((corner.0 - from.0) as f32, (corner.1 - from.1) as f32);
-                let is_exact = from.0 + f64::from(near.0) == corner.0 && from.1 + f64::from(near.1) == corner.1;
-                is_exact.then_some(near)
-            };
+            let near = |corner: &Corner| near(*from, *corner);
             if few.iter().all(|corner| near(corner).is_some()) {
                 replace(corners, few.iter().filter_map(near), few.len());
                 return;
@@ -82,6 +108,22 @@ impl Hull {
             replace(corners, few.iter().copied(), few.len());
         }
     }
+}
+
+/// The distance of a corner, if it is exact.
+fn near(from: Corner, corner: Corner) -> Option<(f32, f32)> {
+    let near = ((corner.0 - from.0) as f32, (corner.1 - from.1) as f32);
+    let is_exact = from.0 + f64::from(near.0) == corner.0 && from.1 + f64::from(near.1) == corner.1;
+    is_exact.then_some(near)
+}
+
+/// Puts one behind the first ones in place of the others.
+fn put<T>(kept: &mut Vec<T>, len: usize, one: T) {
+    kept.truncate(len);
+    if len == kept.capacity() {
+        kept.reserve_exact(2);
+    }
+    kept.push(one);
 }
 
 /// Grown by hand: a series has no bytes to spare.
@@ -151,11 +193,7 @@ fn insert(hull: &mut Few, point: Corner, side: Side) {
             hull.insert(at, point);
         }
     }
-    let is_corner = |hull: &[Corner], at: usize| {
-        let (before, corner, after) = (hull[at - 1], hull[at], hull[at + 1]);
-        let turn = (corner.0 - before.0) * (after.1 - before.1) - (corner.1 - before.1) * (after.0 - before.0);
-        if side == Side::Below { turn > 0.0 } else { turn < 0.0 }
-    };
+    let is_corner = |hull: &[Corner], at: usize| is_corner([hull[at - 1], hull[at], hull[at + 1]], side);
     if at > 0 && at + 1 < hull.len() && !is_corner(hull, at) {
         hull.remove(at);
         return;
@@ -171,6 +209,12 @@ fn insert(hull: &mut Few, point: Corner, side: Side) {
     if hull.len() > CORNERS_MAX {
         leave_out_one(hull);
     }
+}
+
+/// Whether the middle one of three points is a corner.
+fn is_corner([before, corner, after]: [Corner; 3], side: Side) -> bool {
+    let turn = (corner.0 - before.0) * (after.1 - before.1) - (corner.1 - before.1) * (after.0 - before.0);
+    if side == Side::Below { turn > 0.0 } else { turn < 0.0 }
 }
 
 /// Leaves out the inner corner that is the least of a corner: the smallest triangle with its neighbours.
@@ -201,6 +245,9 @@ mod tests {
                 hull.insert(point, Side::Below);
                 insert(&mut few, point, Side::Below);
                 assert_eq!(hull.iter().collect::<Vec<_>>(), few.to_vec());
+                if random.u8(..10) == 0 {
+                    x -= f64::from(random.u32(0..80)) * step;
+                }
             }
             assert_eq!(matches!(hull, Hull::Near { .. }), step == 1.0, "{step}");
         }

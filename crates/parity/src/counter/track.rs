@@ -162,6 +162,14 @@ impl Track {
         }
     }
 
+    /// Takes in a sample that nothing older follows.
+    pub(super) fn observe_sealed(&mut self, count: Count) {
+        let is_late = self.last.is_some_and(|last| count.time_unix_ns <= last.time_unix_ns);
+        if !is_late && count.value.is_finite() {
+            self.seal_one(count);
+        }
+    }
+
     pub(super) fn seal(&mut self, watermark_unix_ns: u64) {
         self.seal_oldest(self.waiting.until(watermark_unix_ns));
     }

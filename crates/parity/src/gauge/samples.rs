@@ -2,12 +2,13 @@
 
 use super::Level;
 
-/// So many samples of a side wait at most, and of those no more than an hour once they are many: a side that is silent
-/// for long must not make the other one pile up.
+/// So many samples of a side wait at most, and of those no more than an hour once they are more than a few: a side that is
+/// silent for long must not make the other one pile up.
 const WAITING_MAX: usize = 2048;
+const WAITING_FEW: usize = 32;
 const WAITING_NS_MAX: u64 = 3_600_000_000_000;
 /// So many sealed ones are kept at least: for those of the other side that come late, and for the lag.
-const KEPT_MIN: usize = 32;
+const KEPT_MIN: usize = 24;
 /// Sealed ones are kept for so many times of what a value is looked for around its moment.
 const KEPT_REACHES: u64 = 4;
 
@@ -45,7 +46,8 @@ impl Samples {
     fn bound(&mut self) {
         let waiting = &self.levels[self.sealed as usize..];
         let (Some(first), Some(last)) = (waiting.first(), waiting.last()) else { return };
-        let is_old = waiting.len() > KEPT_MIN && first.time_unix_ns.saturating_add(WAITING_NS_MAX) < last.time_unix_ns;
+        let is_old =
+            waiting.len() > WAITING_FEW && first.time_unix_ns.saturating_add(WAITING_NS_MAX) < last.time_unix_ns;
         if is_old || waiting.len() > WAITING_MAX {
             let oldest = self.sealed as usize + 1 + waiting.len() / 64;
             self.forget(oldest);
