@@ -80,6 +80,7 @@ impl Opened {
         open.nodes.push(Node {
             span_id: span.span_id,
             parent_id: span.parent_id,
+            start_us: span.start_us,
             label: span.label,
             operation: span.operation,
             is_error: span.is_error,

@@ -73,7 +73,7 @@ pub(super) struct Span {
     name: u64,
     kind: SpanKind,
     pub(super) is_error: bool,
-    start_us: u64,
+    pub(super) start_us: u64,
     pub(super) end_unix_ns: u64,
     duration_us: u64,
     /// None where too many operations are known.
@@ -93,7 +93,7 @@ pub(super) struct Span {
 impl Span {
     pub(super) fn read(span: &SpanView<'_>, source: &Source, tables: &mut Tables) -> Option<Span> {
         let (trace_id, span_id) = (span.trace_id()?, span.span_id()?);
-        let parent_id = span.parent_span_id().filter(|id| !id.is_zero());
+        let parent_id = parent(span, trace_id);
         let kind = match span.kind() {
             // Neither Jaeger nor Zipkin has a word for it.
             SpanKind::Internal => SpanKind::Unspecified,
@@ -131,32 +131,16 @@ impl Span {
             ("name", self.name != other.name),
             ("kind", self.kind != other.kind),
             ("status", self.is_error != other.is_error),
-            ("parent", self.parent_id != other.parent_id && !self.links_to_parent_of(other)),
+            ("parent", self.parent_id != other.parent_id),
             // A microsecond each way is rounding.
             ("start", self.start_us.abs_diff(other.start_us) > 1),
             ("duration", self.duration_us.abs_diff(other.duration_us) > 1),
-            ("links", self.links_but_parents(other).ne(other.links_but_parents(self))),
+            ("links", self.links != other.links),
         ];
         fields.iter().filter(|(_, is_different)| *is_different).for_each(|(name, _)| differs(Field::Of(name)));
         self.compare_events(other, &mut differs);
         self.compare_attributes(other, resources, &mut differs);
         self.compare_resources(other, resources, &mut differs);
-    }
-
-    /// Whether the parent of one is a link of the other, which has none: to Jaeger, what a root follows from in its own
-    /// trace is its parent.
-    fn links_to_parent_of(&self, other: &Span) -> bool {
-        let is_linked = |root: &Span, child: &Span| {
-            let parent = child.parent_id.filter(|_| root.parent_id.is_none());
-            parent.is_some_and(|parent| root.links.contains(&link(child.trace_id, parent)))
-        };
-        is_linked(self, other) || is_linked(other, self)
-    }
-
-    /// The links but those to what either side calls the parent.
-    fn links_but_parents(&self, other: &Span) -> impl Iterator<Item = u64> {
-        let parents = [self.parent_id, other.parent_id].map(|parent| parent.map(|id| link(self.trace_id, id)));
-        self.links.iter().copied().filter(move |link| !parents.contains(&Some(*link)))
     }
 
     fn compare_events(&self, other: &Span, differs: &mut impl FnMut(Field)) {
@@ -258,6 +242,13 @@ fn event_name(event: EventView<'_>, tables: &mut Tables) -> Option<NameId> {
         Some(Bool(_) | Int(_) | Double(_) | Bytes(_)) => tables.events.id(""),
         Some(value) => tables.events.id(&value.to_text()),
     }
+}
+
+/// The parent. Of a span that has none, it is the first one of its trace that it is linked to: to Jaeger, what a span
+/// follows from is its parent where nothing else is.
+fn parent(span: &SpanView<'_>, trace_id: TraceId) -> Option<SpanId> {
+    let of_trace = || span.links().filter(|link| link.trace_id() == Some(trace_id)).find_map(|link| link.span_id());
+    span.parent_span_id().filter(|id| !id.is_zero()).or_else(of_trace)
 }
 
 /// What a span is linked to but for its parent: Jaeger says who that is by a reference.

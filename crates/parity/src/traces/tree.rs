@@ -12,6 +12,7 @@ use super::span::Operation;
 pub(super) struct Node {
     pub(super) span_id: SpanId,
     pub(super) parent_id: Option<SpanId>,
+    pub(super) start_us: u64,
     /// A hash of the operation and the status.
     pub(super) label: u64,
     pub(super) operation: Option<Operation>,
@@ -41,7 +42,17 @@ impl Tree {
                 }
             }
         }
+        if tree.roots.is_empty() {
+            tree.begin_with_the_first(nodes);
+        }
         tree
+    }
+
+    /// Where every span has a parent, as where a root follows from what it called, the one that began first has none.
+    fn begin_with_the_first(&mut self, nodes: &[Node]) {
+        let first = (0..nodes.len()).min_by_key(|at| (nodes[*at].start_us, nodes[*at].label));
+        self.children.iter_mut().for_each(|children| children.retain(|child| Some(*child) != first));
+        self.roots.extend(first);
     }
 
     /// Whether a parent is missing, or there are several roots or none.
