@@ -6,7 +6,7 @@
 
 use hashbrown::HashMap;
 
-use super::names::{NameId, ResourceId, Tables};
+use super::names::{NameId, ResourceId, Tables, event_field, shortened};
 use super::span::{Operation, Span};
 use super::tree::Node;
 use crate::evidence::EValue;
@@ -56,8 +56,8 @@ impl Feature {
     /// The field, as it is named.
     fn field(self, tables: &Tables) -> String {
         match self {
-            Feature::Attribute(key) => format!("attribute {}", tables.keys.text(key)),
-            Feature::Events { name, .. } => format!("event {}", tables.events.text(name)),
+            Feature::Attribute(key) => format!("attribute {}", shortened(tables.keys.text(key))),
+            Feature::Events { name, .. } => event_field(tables.events.text(name)),
             Feature::Links { .. } => "links".to_owned(),
         }
     }
@@ -204,10 +204,11 @@ impl Contents {
 
     fn tell(&self, one: &Differing, tables: &Tables) -> String {
         let operation = one.operation.text(tables);
+        let operation = shortened(&operation);
         let spans = self.operations.get(&one.operation).map_or([0; 2], |counted| counted.spans);
         if let Feature::Attribute(key) = one.feature {
             let [legacy, new] = one.shares.map(Percent);
-            let (key, [of_legacy, of_new]) = (tables.keys.text(key), spans);
+            let (key, [of_legacy, of_new]) = (shortened(tables.keys.text(key)), spans);
             return format!(
                 "`{key}` is on {legacy} of the {of_legacy} spans `{operation}` on the legacy side, on {new} of the {of_new} on \
                  the new one"
@@ -291,9 +292,10 @@ fn tell_others(first: &Differing, differing: &[Differing], demand: &Demand, tabl
             Side::New => [tables.keys.text(key), other],
             Side::Legacy => [other, tables.keys.text(key)],
         };
+        let [old, new] = [shortened(old), shortened(new)];
         said += &format!("; `{old}` seems to be `{new}` now");
     }
-    let told = [Some(first.feature.field(tables)), renamed.map(|key| format!("attribute {key}"))];
+    let told = [Some(first.feature.field(tables)), renamed.map(|key| format!("attribute {}", shortened(key)))];
     let mut others: Vec<String> = Vec::new();
     for one in differing {
         let field = one.feature.field(tables);
@@ -332,4 +334,38 @@ fn renamed<'a>(first: &Differing, differing: &[Differing], demand: &Demand, tabl
         |other: &'a str| parts(other).filter(|part| parts(tables.keys.text(key)).any(|own| own == *part)).count();
     let best = keys.iter().copied().max_by_key(|other| (alike(other), std::cmp::Reverse(*other)))?;
     (keys.len() == 1 || alike(best) > 0).then_some(best)
+}
+
+#[cfg(test)]
+mod tests {
+    use otlp::{SpanId, SpanKind};
+
+    use super::*;
+
+    #[test]
+    fn what_is_told_apart_has_a_maximum() {
+        let mut tables = Tables::default();
+        let [service, name] = ["shop", "GET"].map(|text| tables.operations.id(text).unwrap());
+        let operation = Operation { service, name, kind: SpanKind::Server };
+        let mut contents = Contents::default();
+        let mut room = FEATURES_MAX + 7;
+        for at in 0..FEATURES_MAX + 100 {
+            let features = [Feature::Attribute(tables.keys.id(&format!("key {at}")).unwrap())];
+            let node = Node {
+                span_id: SpanId::new([1; 8]),
+                parent_id: None,
+                start_us: 0,
+                label: 0,
+                operation: Some(operation),
+                is_error: false,
+                resource: None,
+                features_end: 1,
+            };
+            contents.observe(Side::Legacy, &[node], &features, &mut room);
+        }
+        let known = contents.operations.values().map(|counted| counted.features.len()).sum::<usize>();
+        assert_eq!((known, room), (FEATURES_MAX, 7));
+        // Nothing is asked where one side has no such spans.
+        assert!(contents.judge(&Demand::default(), &tables).is_none());
+    }
 }

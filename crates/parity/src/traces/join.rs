@@ -6,7 +6,7 @@ use hashbrown::HashMap;
 use otlp::{SpanId, TraceId};
 
 use super::PopulationVerdict;
-use super::names::{NameId, Tables};
+use super::names::{NameId, Tables, event_field};
 use super::span::{Field, Span};
 use crate::evidence::EValue;
 use crate::thinning::loss_interval;
@@ -56,7 +56,7 @@ impl Differing {
     fn text(self, tables: &Tables) -> String {
         match self {
             Differing::Of(name) => name.to_owned(),
-            Differing::Event(name) => format!("event {}", tables.events.text(name)),
+            Differing::Event(name) => event_field(tables.events.text(name)),
             Differing::Attribute(key) => format!("attribute {}", tables.keys.text(key)),
         }
     }

@@ -124,6 +124,22 @@ pub(super) struct Tables {
     pub(super) resources: Resources,
 }
 
+/// So many characters of a name are told.
+const TOLD_CHARS_MAX: usize = 80;
+
+/// The beginning of a name, as it is told in a sentence.
+pub(super) fn shortened(text: &str) -> Cow<'_, str> {
+    match text.char_indices().nth(TOLD_CHARS_MAX) {
+        Some((end, _)) => Cow::Owned(format!("{}…", &text[..end])),
+        None => Cow::Borrowed(text),
+    }
+}
+
+/// An event, as it is named among fields.
+pub(super) fn event_field(name: &str) -> String {
+    if name.is_empty() { "events without a name".to_owned() } else { format!("event {}", shortened(name)) }
+}
+
 /// A name without what differs from request to request: numbers, ids.
 pub(super) fn normalized(name: &str) -> Cow<'_, str> {
     let is_id = |part: &str| {
@@ -148,6 +164,13 @@ mod tests {
         assert_eq!(normalized("/u/3fa85f64-5717-4562-b3fc-2c963f66afa6"), "/u/*");
         assert_eq!(normalized("checkout"), "checkout");
         assert_eq!(normalized(""), "");
+    }
+
+    #[test]
+    fn only_the_beginning_of_a_name_is_told() {
+        assert_eq!(shortened("checkout"), "checkout");
+        assert_eq!(shortened(&"ä".repeat(200)), format!("{}…", "ä".repeat(TOLD_CHARS_MAX)));
+        assert_eq!((event_field("retry"), event_field("")), ("event retry".into(), "events without a name".into()));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use hashbrown::HashMap;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use super::names::Tables;
+use super::names::{Tables, shortened};
 use super::span::Operation;
 use super::tree::{Node, Tree};
 use crate::verdict::Side;
@@ -14,9 +14,8 @@ use crate::verdict::Side;
 pub(super) const PATHS_MAX: usize = 300;
 /// So many of those that differ are told, and so many operations that one side alone has.
 const TOLD_MAX: usize = 3;
-/// So many steps of a path are told, and so many characters of each.
+/// So many steps of a path are told.
 const STEPS_TOLD_MAX: usize = 6;
-const STEP_CHARS_MAX: usize = 80;
 
 /// The paths of one population.
 #[derive(Clone, Debug, Default)]
@@ -80,7 +79,8 @@ impl Paths {
         let size = |one: &Differing| (one.means[0] - one.means[1]).abs();
         differing.sort_by(|one, other| {
             let by_size = size(other).total_cmp(&size(one));
-            by_size.then_with(|| one.text.cmp(&other.text)).then_with(|| one.means[1].total_cmp(&other.means[1]))
+            let by_text = by_size.then_with(|| one.text.cmp(&other.text));
+            by_text.then_with(|| one.means[1].total_cmp(&other.means[1])).then_with(|| one.hash.cmp(&other.hash))
         });
         if differing.is_empty() {
             return "no path by itself occurs more often on one side: the same ones go together differently".to_owned();
@@ -118,11 +118,11 @@ impl Paths {
         let of = |side: Side| -> BTreeSet<String> {
             let at = side as usize;
             let often = self.known.values().filter(|path| path.spans[at] as f64 > margin_ratio * traces[at] as f64);
-            often.map(|path| shortened(&path.operation.text(tables))).collect()
+            often.map(|path| shortened(&path.operation.text(tables)).into_owned()).collect()
         };
         let any = |side: Side| -> BTreeSet<String> {
             let seen = self.known.values().filter(|path| path.spans[side as usize] > 0);
-            seen.map(|path| shortened(&path.operation.text(tables))).collect()
+            seen.map(|path| shortened(&path.operation.text(tables)).into_owned()).collect()
         };
         let mut said = String::new();
         for side in [Side::Legacy, Side::New] {
@@ -138,13 +138,58 @@ impl Paths {
 }
 
 fn step(path: &Path, tables: &Tables) -> String {
-    let text = shortened(&path.operation.text(tables));
-    if path.is_error { format!("{text} (error)") } else { text }
+    let text = path.operation.text(tables);
+    let error = if path.is_error { " (error)" } else { "" };
+    format!("{}{error}", shortened(&text))
 }
 
-fn shortened(text: &str) -> String {
-    match text.char_indices().nth(STEP_CHARS_MAX) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
+#[cfg(test)]
+mod tests {
+    use otlp::{SpanId, SpanKind};
+
+    use super::*;
+
+    /// A trace whose spans, each below the one before it, have these names.
+    fn chain(names: &[String], tables: &mut Tables) -> Vec<Node> {
+        let service = tables.operations.id("shop").unwrap();
+        let id = |at: usize| SpanId::new((at as u64 + 1).to_be_bytes());
+        let node = |(at, name): (usize, &String)| {
+            let operation = Operation { service, name: tables.operations.id(name)?, kind: SpanKind::Server };
+            Some(Node {
+                span_id: id(at),
+                parent_id: at.checked_sub(1).map(id),
+                start_us: at as u64,
+                label: xxh3_64_with_seed(name.as_bytes(), 0),
+                operation: Some(operation),
+                is_error: false,
+                resource: None,
+                features_end: 0,
+            })
+        };
+        names.iter().enumerate().filter_map(node).collect()
+    }
+
+    #[test]
+    fn paths_have_a_maximum_and_long_ones_are_told_by_their_ends() {
+        let mut tables = Tables::default();
+        let names: Vec<String> = (0..500).map(|at| format!("step {at}")).collect();
+        let mut paths = Paths::default();
+        let mut room = PATHS_MAX + 10;
+        let nodes = chain(&names, &mut tables);
+        (0..100).for_each(|_| paths.observe(Side::Legacy, &nodes, &Tree::of(&nodes), &mut room));
+        assert_eq!((paths.known.len(), room), (PATHS_MAX, 10));
+        (0..100).for_each(|_| paths.observe(Side::New, &nodes[..200], &Tree::of(&nodes[..200]), &mut room));
+        let said = paths.explain([100, 100], 0.01, &tables);
+        let expected = "`shop step 0 > … > shop step 197 > shop step 198 > shop step 199 > shop step 200` 1.00 times";
+        assert!(said.starts_with(expected) && said.len() < 500, "{said}");
+    }
+
+    #[test]
+    fn what_has_no_room_is_left_out() {
+        let mut tables = Tables::default();
+        let nodes = chain(&["a".to_owned(), "b".to_owned()], &mut tables);
+        let mut paths = Paths::default();
+        paths.observe(Side::Legacy, &nodes, &Tree::of(&nodes), &mut 1);
+        assert_eq!(paths.known.len(), 1);
     }
 }
