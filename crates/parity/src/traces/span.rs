@@ -124,7 +124,7 @@ impl Span {
         })
     }
 
-    /// The fields in which two spans of the same ids differ, as `differs` is told of them.
+    /// The fields in which a span of the legacy side differs from the one of the same ids, as `differs` is told of them.
     pub(super) fn compare(&self, other: &Span, resources: &Resources, mut differs: impl FnMut(Field)) {
         let fields = [
             ("service.name", self.service != other.service),
@@ -182,7 +182,8 @@ impl Span {
 
     fn compare_resources(&self, other: &Span, resources: &Resources, differs: &mut impl FnMut(Field)) {
         let (Some(one), Some(two)) = (self.resource, other.resource) else { return };
-        if one == two {
+        // A legacy side that has nothing but the service has no resources: some libraries leave them out for Zipkin.
+        if one == two || resources.keys(one).is_empty() {
             return;
         }
         let is_of = |span: &Span, key: NameId| span.attributes.binary_search_by_key(&key, |(key, _)| *key).is_ok();

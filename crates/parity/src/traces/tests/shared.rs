@@ -52,11 +52,11 @@ fn a_resource_attribute_that_is_gone_is_named() {
 fn an_attribute_may_be_of_the_resource_on_one_side_and_of_the_span_on_the_other() {
     let verdicts = compare(
         500,
-        |number| vec![trace(number, 0, &[], &request(number))],
+        |number| vec![trace(number, 0, &[("host.name", "a")], &request(number))],
         |number| {
             let mut calls = request(number);
             calls[0].drop_attribute("team");
-            vec![trace(number, 0, &[("team", "pay")], &calls)]
+            vec![trace(number, 0, &[("host.name", "a"), ("team", "pay")], &calls)]
         },
     );
     // The other spans of the legacy side have no team at all.
@@ -77,4 +77,14 @@ fn an_attribute_may_be_of_the_resource_on_one_side_and_of_the_span_on_the_other(
         |number| vec![trace(number, 0, &[("team", "pay")], &all(number))],
     );
     assert!(matches!(verdicts[0].verdict, Verdict::Equivalent { .. }), "{verdicts:?}");
+}
+
+#[test]
+fn a_legacy_side_without_resources_is_no_difference_and_a_new_one_is() {
+    let of = |number, resource: &[(&str, &str)]| vec![trace(number, 0, resource, &request(number))];
+    let verdicts = compare(500, |number| of(number, &[]), |number| of(number, &[("host.name", "a")]));
+    assert!(matches!(verdicts[0].verdict, Verdict::Equivalent { .. }), "{verdicts:?}");
+    let verdicts = compare(500, |number| of(number, &[("host.name", "a")]), |number| of(number, &[]));
+    let (cause, _) = found(&verdicts[0]);
+    assert_eq!(cause, Cause::AttributeMissing { side: Side::New, key: "host.name".into() });
 }
