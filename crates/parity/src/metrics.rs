@@ -363,6 +363,8 @@ impl Metrics {
         let Comparing::Summary(summary) = &mut self.comparing[at] else { return };
         let count = Count { time_unix_ns, start_unix_ns, value: point.count() as f64 };
         let compared = summary.count(place.side, writer, count);
+        let value = point.sum() * place.metric.scale;
+        summary.sum(place.side, writer, Count { time_unix_ns, start_unix_ns, value });
         for value in point.quantile_values().take(QUANTILES_MAX) {
             let level = Level { time_unix_ns, value: value.value() * place.metric.scale };
             summary.quantile(place.side, value.quantile(), level);
