@@ -1,8 +1,8 @@
 //! `opentelemetry.proto.metrics.v1`.
 
 use super::{Doubles, Integers, KeyValueView, Repeated, ResourceView, ScopeView, view};
-use crate::wire::{FieldValue, Fields};
 use crate::Temporality;
+use crate::wire::{FieldValue, Fields};
 
 view! {
     /// A request with metrics: `ExportMetricsServiceRequest`.
