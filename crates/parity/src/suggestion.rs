@@ -54,8 +54,8 @@ pub enum Advice {
 }
 
 impl Suggestion {
-    /// Labels that only one side has, which also knows them as resource attributes or not.
-    pub(crate) fn shared_labels(
+    /// Labels of so many series of so many of a side, which the other side lacks, but for attributes of its resources.
+    pub fn shared_labels(
         side: Side,
         labels: BTreeMap<String, String>,
         [series, of_series]: [u64; 2],
@@ -80,8 +80,8 @@ impl Suggestion {
         Suggestion { advice, sentence, option: "migration.parity.ignore.labels", yaml }
     }
 
-    /// A metric that is called otherwise on the new side.
-    pub(crate) fn renamed(
+    /// A metric of the legacy side that is called otherwise on the new one; so many of so many series agree.
+    pub fn renamed(
         [legacy, new]: [String; 2],
         scale: f64,
         labels: BTreeMap<String, String>,
