@@ -347,6 +347,17 @@ mod tests {
     }
 
     #[test]
+    fn a_label_may_be_written_as_prometheus_has_it() {
+        let labels = [("http_method".to_owned(), "http.request.method".to_owned())].into();
+        let rule = Rule { legacy: "served".to_owned(), new: "serving".to_owned(), labels, scale: 1.0 };
+        let mut names = Names::new(NameSettings { rules: vec![rule], ..NameSettings::default() });
+        let legacy = names.metric(Side::Legacy, "served", "", MetricKind::Gauge);
+        for key in ["http.method", "http_method"] {
+            assert_eq!(names.label(Side::Legacy, &legacy, key).as_deref(), Some("http_request_method"));
+        }
+    }
+
+    #[test]
     fn names_that_become_the_same_are_reported() {
         let mut names = names();
         for name in ["a.b", "a_b", "c"] {
