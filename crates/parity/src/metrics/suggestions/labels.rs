@@ -26,13 +26,13 @@ const TELLING_MIN: usize = 3;
 
 /// Puts series beside each other by the values of their labels, whatever those are called; none where it is not clear
 /// which is which.
-pub(super) fn beside<'a>(sides: [&[Labels<'a>]; 2]) -> Option<Beside<'a>> {
+pub(super) fn beside<'a>(sides: [&[Labels<'a>]; 2], values: [&Values<'a>; 2]) -> Option<Beside<'a>> {
     let most = sides[0].len().max(sides[1].len());
     if !are_nearly_all(sides[0].len().min(sides[1].len()), most) {
         return None;
     }
-    let [legacy, new] = sides.map(values_of);
-    let pairs = pairs(&legacy, &new);
+    let [legacy, new] = values;
+    let pairs = pairs(legacy, new);
     // What is left alone must not tell series apart.
     let is_told = |key: &str, values: &BTreeSet<&str>, of: fn(&(&'a str, &'a str)) -> &'a str| {
         values.len() == 1 || pairs.iter().any(|pair| of(pair) == key)
@@ -61,13 +61,14 @@ pub(super) fn beside<'a>(sides: [&[Labels<'a>]; 2]) -> Option<Beside<'a>> {
 }
 
 /// The values of each label; one that a series lacks is empty.
-fn values_of<'a>(series: &[Labels<'a>]) -> BTreeMap<&'a str, BTreeSet<&'a str>> {
+pub(super) fn values_of<'a>(series: &[Labels<'a>]) -> Values<'a> {
     let keys: BTreeSet<&str> = series.iter().flat_map(|labels| labels.keys().copied()).collect();
     let values = |key: &str| series.iter().map(|labels| labels.get(key).copied().unwrap_or("")).collect();
     keys.into_iter().map(|key| (key, values(key))).collect()
 }
 
-type Values<'a> = BTreeMap<&'a str, BTreeSet<&'a str>>;
+/// The values of each label.
+pub(super) type Values<'a> = BTreeMap<&'a str, BTreeSet<&'a str>>;
 
 /// Labels of both sides that have the same values: those with one name first, then those of which it is clear.
 fn pairs<'a>(legacy: &Values<'a>, new: &Values<'a>) -> Vec<(&'a str, &'a str)> {
@@ -114,7 +115,7 @@ mod tests {
 
     fn check(legacy: &'static str, new: &'static str, expected: Option<&[(&str, &str)]>) {
         let (legacy, new) = (series(legacy), series(new));
-        let found = beside([&legacy, &new]);
+        let found = beside([&legacy, &new], [&values_of(&legacy), &values_of(&new)]);
         let renamed =
             found.as_ref().map(|found| found.renamed.iter().map(|(old, new)| (*old, *new)).collect::<Vec<_>>());
         assert_eq!(renamed.as_deref(), expected, "{legacy:?} {new:?}");

@@ -22,6 +22,7 @@ use super::series::{Comparing, Kept};
 use crate::suggestion::{Advice, Suggestion};
 use crate::verdict::{Cause, Side, Verdict};
 use figures::Line;
+use labels::Labels;
 use renames::{Figures, Kind, OneSided, Pair};
 
 /// So many metrics of a side are looked at that the other has not.
@@ -125,10 +126,12 @@ fn of_one_side<'a>(
         Kind::Counter { .. } => Kind::Counter { has_fractions },
         kind => *kind,
     };
-    let labels = numbers.iter().map(|number| sight.identities.get(*number).pairs().collect()).collect();
+    let labels: Vec<Labels<'_>> =
+        numbers.iter().map(|number| sight.identities.get(*number).pairs().collect()).collect();
+    let values = labels::values_of(&labels);
     let name = names.pop()?;
     let words = words::words(&name);
-    Some(OneSided { name, words, kind, labels, figures })
+    Some(OneSided { name, words, kind, labels, values, figures })
 }
 
 /// What a series showed lately.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::figures::{Agreement, Likeness, Line, Movement, Shows, Together};
-use super::labels::{Beside, Labels, are_nearly_all, beside};
+use super::labels::{Beside, Labels, Values, are_nearly_all, beside};
 use super::words;
 
 /// Factors between units: of time, of size, and between a share and percent.
@@ -35,6 +35,10 @@ const PRECISE: f64 = 0.05;
 const LEVELS_MIN: usize = 4;
 /// Levels that are no further apart than this are the same.
 const LEVELS_APART: f64 = 0.05;
+/// So many series are compared in all.
+const COMPARED_MAX: usize = 40_000;
+/// So many series of two metrics are compared before all of them are.
+const FIRST: usize = 3;
 /// By so much the best partner is better than the next one.
 const BEST_BY: f64 = 0.05;
 
@@ -72,6 +76,7 @@ pub(super) struct OneSided<'a> {
     pub(super) words: BTreeSet<String>,
     pub(super) kind: Kind,
     pub(super) labels: Vec<Labels<'a>>,
+    pub(super) values: Values<'a>,
     pub(super) figures: Vec<Figures>,
 }
 
@@ -84,6 +89,8 @@ pub(super) struct Pair<'a> {
     pub(super) renamed: Vec<(&'a str, &'a str)>,
     pub(super) series: usize,
     pub(super) agreeing: usize,
+    /// Which share of the words is the same.
+    names: f64,
     /// How much speaks for it.
     score: f64,
 }
@@ -92,10 +99,21 @@ pub(super) struct Pair<'a> {
 pub(super) fn pairs<'a>(legacy: &[OneSided<'a>], new: &[OneSided<'a>]) -> Vec<Pair<'a>> {
     let common: BTreeSet<String> =
         [legacy, new].into_iter().flat_map(|side| words::common(side.iter().map(|metric| &metric.words))).collect();
-    let mut candidates = Vec::new();
+    let mut possible = Vec::new();
     for (at, one) in legacy.iter().enumerate() {
         for (also, other) in new.iter().enumerate().filter(|(_, other)| other.kind.suits(one.kind)) {
-            candidates.extend(pair([one, other], [at, also], &common));
+            possible.push((words::likeness(&one.words, &other.words, &common), [at, also]));
+        }
+    }
+    // The likeliest first: there is no time for all of too many.
+    possible.sort_by(|one, other| other.0.total_cmp(&one.0));
+    let (mut left, mut candidates) = (COMPARED_MAX, Vec::new());
+    for (names, at) in possible {
+        candidates.extend(pair([&legacy[at[0]], &new[at[1]]], at, names, &mut left));
+        if left == 0 {
+            // What has no word in common may have a better partner among those that were not looked at.
+            candidates.retain(|pair| pair.names > 0.0);
+            break;
         }
     }
     let is_best = |pair: &&Pair<'_>| {
@@ -105,23 +123,45 @@ pub(super) fn pairs<'a>(legacy: &[OneSided<'a>], new: &[OneSided<'a>]) -> Vec<Pa
     candidates.iter().filter(is_best).cloned().collect()
 }
 
-fn pair<'a>(sides: [&OneSided<'a>; 2], at: [usize; 2], common: &BTreeSet<String>) -> Option<Pair<'a>> {
+/// Compares two metrics, and takes the number of series that it compares from what is left.
+fn pair<'a>(sides: [&OneSided<'a>; 2], at: [usize; 2], names: f64, left: &mut usize) -> Option<Pair<'a>> {
     let [legacy, new] = sides;
-    let names = words::likeness(&legacy.words, &new.words, common);
-    let Beside { renamed, series } = beside([&legacy.labels, &new.labels])?;
+    *left = left.saturating_sub(1);
+    let Beside { renamed, series } = beside([&legacy.labels, &new.labels], [&legacy.values, &new.values])?;
     let lines = series.iter().map(|(one, other)| [&legacy.figures[*one], &new.figures[*other]]);
     let lines: Vec<[&Figures; 2]> = lines.collect();
-    let judged = match (legacy.kind, new.kind) {
-        (Kind::Gauge, _) => gauges(&lines, names)?,
-        (Kind::Histogram, _) => histograms(&lines, names)?,
-        (Kind::Counter { has_fractions }, Kind::Counter { has_fractions: also }) => {
-            counters(&lines, names, has_fractions || also)?
-        }
-        _ => return None,
+    let has_fractions = |kind: Kind| matches!(kind, Kind::Counter { has_fractions: true });
+    let shows = match legacy.kind {
+        Kind::Gauge => Shows::Levels,
+        _ if has_fractions(legacy.kind) || has_fractions(new.kind) => Shows::Amounts,
+        _ => Shows::Events,
+    };
+    let first = &lines[..lines.len().min(FIRST)];
+    *left = left.saturating_sub(first.len());
+    if !is_possible(first, shows) {
+        return None;
+    }
+    *left = left.saturating_sub(lines.len());
+    let judged = match legacy.kind {
+        Kind::Gauge => gauges(&lines, names)?,
+        Kind::Histogram => histograms(&lines, names)?,
+        Kind::Counter { .. } => counters(&lines, names, shows)?,
     };
     let score = names + 0.25 * f64::from(judged.likeness as u8);
     let (series, agreeing) = (series.len(), judged.agreeing);
-    Some(Pair { at, scale: judged.scale, renamed: renamed.into_iter().collect(), series, agreeing, score })
+    Some(Pair { at, scale: judged.scale, renamed: renamed.into_iter().collect(), series, agreeing, names, score })
+}
+
+/// Whether a few series leave it open that two metrics are one: nearly all pairs are not.
+fn is_possible(first: &[[&Figures; 2]], shows: Shows) -> bool {
+    let series = together(first, |figures| &figures.main, shows);
+    let is_nothing = |one: &Together| one.totals == [0.0; 2];
+    if series.iter().flatten().all(is_nothing) {
+        return true;
+    }
+    let Some(scale) = (if shows == Shows::Events { Some(1.0) } else { scale_of(&series) }) else { return false };
+    let differing = series.iter().flatten().filter(|one| one.compare(scale) == Agreement::Differs).count();
+    differing <= first.len() / 2 && movement(&series, scale).likeness() != Likeness::Unlike
 }
 
 /// What the figures of two metrics come to.
@@ -168,11 +208,10 @@ fn vagueness(series: &[Option<Together>], scale: f64) -> f64 {
     agreeing.map(|one| one.vagueness(scale)).fold(f64::INFINITY, f64::min)
 }
 
-fn counters(lines: &[[&Figures; 2]], names: f64, are_amounts: bool) -> Option<Judged> {
-    let shows = if are_amounts { Shows::Amounts } else { Shows::Events };
+fn counters(lines: &[[&Figures; 2]], names: f64, shows: Shows) -> Option<Judged> {
     let series = together(lines, |figures| &figures.main, shows);
     // Events are the same in every unit.
-    let scale = if are_amounts { scale_of(&series)? } else { 1.0 };
+    let scale = if shows == Shows::Amounts { scale_of(&series)? } else { 1.0 };
     let agreeing = agreeing(&series, scale)?;
     let likeness = movement(&series, scale).likeness();
     let is_precise = vagueness(&series, scale) <= PRECISE;
