@@ -332,4 +332,16 @@ mod tests {
         assert!(!report.is_equal());
         assert_eq!(report.counts, [("equivalent", 1), ("inconclusive", 1)].into());
     }
+
+    #[test]
+    fn what_would_help_is_said_once_and_what_concerns_everything_first() {
+        let renamed = |new: &str| Suggestion::renamed(["old".to_owned(), new.to_owned()], 1.0, BTreeMap::new(), [1, 1]);
+        let labels = [("cluster".to_owned(), "a".to_owned())].into();
+        let shared = Suggestion::shared_labels(Side::New, labels, [9, 9], false);
+        let with = |suggestions| report(EQUAL).map(|report| Report { suggestions, ..report });
+        let source = with(vec![renamed("one"), renamed("two")]);
+        let answer = with(vec![shared.clone(), renamed("one")]);
+        let report = Depths { source, delivery: Vec::new(), answer }.together(&Demand::default());
+        assert_eq!(report.suggestions, [shared, renamed("one"), renamed("two")]);
+    }
 }
