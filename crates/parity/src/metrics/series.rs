@@ -25,6 +25,14 @@ pub(super) enum Comparing {
     Summary(Box<Summary>),
 }
 
+/// What is kept of a series on one side, which may be looked at beside another one.
+pub(super) enum Kept<'a> {
+    Counter(&'a Counter),
+    Gauge(&'a Gauge),
+    /// The count, and the sum if one is told.
+    Histogram(&'a Counter, Option<&'a Counter>),
+}
+
 /// What is compared of a side at a time, in nanoseconds since the Unix epoch: a value, or of distributions the count.
 pub(super) type Shown = (u64, f64);
 
@@ -123,6 +131,19 @@ impl Comparing {
     /// Whether it rises with what it counts.
     pub(super) const fn is_count(&self) -> bool {
         !matches!(self, Comparing::Gauge(_))
+    }
+
+    /// What is kept; none of summaries, whose quantiles say nothing of each other.
+    pub(super) fn kept(&self) -> Option<Kept<'_>> {
+        match self {
+            Comparing::Counter(counted) => Some(Kept::Counter(&counted.counter)),
+            Comparing::Gauge(levelled) => Some(Kept::Gauge(&levelled.gauge)),
+            Comparing::Histogram(histogram) => {
+                let (count, sum) = histogram.counters();
+                Some(Kept::Histogram(count, sum))
+            }
+            Comparing::Summary(_) => None,
+        }
     }
 
     pub(super) fn suits(&self, kind: MetricKind) -> bool {
