@@ -28,7 +28,7 @@ pub(super) fn without_scrapes(report: Report) -> Report {
 #[cfg(test)]
 mod tests {
     use otlp::Signal;
-    use parity::{Needs, Side, Subject, Verdict};
+    use parity::{Needs, Side, Subject, Suggestion, Verdict};
 
     use super::*;
 
@@ -48,7 +48,10 @@ mod tests {
             subject("scrape_series_added", &[Side::New]),
             subject("scrape_of_my_own", &[Side::Legacy]),
         ];
-        let report = without_scrapes(Report::of(subjects, Vec::new(), 3));
+        let labels = [("cluster".to_owned(), "a".to_owned())].into();
+        let suggestions = vec![Suggestion::shared_labels(Side::Legacy, labels, [4, 4], false)];
+        let report = without_scrapes(Report { suggestions, ..Report::of(subjects, Vec::new(), 3) });
+        assert_eq!(report.suggestions.len(), 1, "what else the report says stays");
         let names: Vec<&str> = report.subjects.iter().map(|subject| subject.name.as_str()).collect();
         assert_eq!(names, ["scrape_duration_seconds", "scrape_of_my_own"]);
         assert_eq!((report.left_out, report.counts["inconclusive"]), (3, 2));
