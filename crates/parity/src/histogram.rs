@@ -308,7 +308,8 @@ impl Histogram {
         let (first, below) = *new.next()?;
         let count = self.last[1].as_ref()?.count;
         let is_flat = count >= QUANTILE_VALUES_MIN && below >= 0.95 * count;
-        (kept >= 3 && is_flat).then(|| {
+        // Where both sides have the powers of ten, most of them are a thousand times another; the first one is not.
+        (kept >= 3 && is_kept(first) && is_flat).then(|| {
             format!(
                 "{below} of {count} values of the new side are at most {first}, its first bound; {kept} of its bounds are \
                  a thousand times those of the legacy side"
@@ -518,6 +519,31 @@ mod tests {
     #[test]
     fn seconds_in_buckets_for_milliseconds_are_named() {
         let Verdict::Different(finding) = compare(|value| value / 1000.0, explicit, explicit) else { panic!() };
+        assert_eq!(finding.cause, Cause::SecondsInMillisecondBuckets);
+    }
+
+    #[test]
+    fn small_values_under_powers_of_ten_are_small_values() {
+        let powers = |values: &[f64]| {
+            let bound = |power: i32| 10f64.powi(power);
+            let count = |power| (bound(power), values.iter().filter(|value| **value <= bound(power)).count() as f64);
+            Buckets::Explicit((3..9).map(count).collect())
+        };
+        let verdict = compare(|value| value, powers, powers);
+        assert!(matches!(verdict, Verdict::Equivalent { .. }), "{verdict:?}");
+    }
+
+    #[test]
+    fn seconds_that_stayed_seconds_in_bounds_for_milliseconds_are_named() {
+        let with = |factor: f64| {
+            move |values: &[f64]| {
+                let count = |bound: &f64| {
+                    (bound * factor, values.iter().filter(|value| **value <= bound * factor).count() as f64)
+                };
+                Buckets::Explicit(EXPLICIT.iter().map(count).collect())
+            }
+        };
+        let Verdict::Different(finding) = compare(|value| value, with(0.02), with(20.0)) else { panic!() };
         assert_eq!(finding.cause, Cause::SecondsInMillisecondBuckets);
     }
 
