@@ -5,8 +5,9 @@
     python3 bench/parity.py --targets 100 --interval 5 --seconds 60
 
 Two scrapers of one process read the same targets, as a legacy and a new way would: each side has as many active series.
-What they read goes into the journal, and by remote write to a server that counts. Runs with and without the comparison
-take turns. The process is `crossfade`; CROSSFADE_BIN names the binary, a release build of this repository otherwise.
+What they read goes into the journal, and by remote write to a server that counts. A process with the comparison and one
+without run side by side, each with targets and a server of its own, so that whatever else the machine does slows both. The
+process is `crossfade`; CROSSFADE_BIN names the binary, a release build of this repository otherwise.
 """
 
 from __future__ import annotations
@@ -81,15 +82,14 @@ class Bench(Lab):
     def sum_of(self, name: str) -> float:
         return sum(value for key, value in self.metrics().items() if key.startswith(name))
 
-    def measure(self, warm_s: float, seconds: float) -> dict:
-        """CPU time for a million points, after everything was scraped often enough to be known."""
-        time.sleep(warm_s)
+    def now(self) -> tuple[float, float, float]:
+        """Points, CPU seconds, and busy seconds of the comparison so far."""
         points, cpu = self.sum_of("otelcol_receiver_accepted_metric_points"), meter.cpu_seconds(self.process.popen.pid)
-        busy = self.sum_of("crossfade_parity_busy_seconds")
-        time.sleep(seconds)
-        points = self.sum_of("otelcol_receiver_accepted_metric_points") - points
-        cpu = meter.cpu_seconds(self.process.popen.pid) - cpu
-        busy = self.sum_of("crossfade_parity_busy_seconds") - busy
+        return points, cpu, self.sum_of("crossfade_parity_busy_seconds")
+
+    def since(self, before: tuple[float, float, float]) -> dict:
+        """What a point took since then."""
+        points, cpu, busy = (after - known for after, known in zip(self.now(), before))
         return {
             "points": points,
             "cpu_us_per_point": cpu / points * 1e6,
@@ -107,13 +107,28 @@ class Bench(Lab):
         return {"subjects": report["counts"], "series": sum(sum(counts.values()) for counts in series)}
 
 
+def measure(directory: pathlib.Path, arguments: argparse.Namespace) -> dict[str, dict]:
+    """CPU time for a point with and without the comparison, after everything was scraped often enough to be known."""
+    benches: dict[str, Bench] = {}
+    try:
+        for name in ("plain", "compared"):
+            benches[name] = Bench(directory / name, arguments, compared=name == "compared")
+        time.sleep(arguments.warm)
+        before = {name: bench.now() for name, bench in benches.items()}
+        time.sleep(arguments.seconds)
+        return {name: bench.since(before[name]) for name, bench in benches.items()}
+    finally:
+        for bench in benches.values():
+            bench.close()
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--targets", type=int, default=200)
     parser.add_argument("--interval", type=int, default=10, help="seconds between two scrapes of a target")
     parser.add_argument("--sample", default="100%%", help="migration.parity.sample")
     parser.add_argument("--warm", type=float, default=180, help="seconds before the measurement")
-    parser.add_argument("--seconds", type=float, default=60, help="seconds of the measurement")
+    parser.add_argument("--seconds", type=float, default=120, help="seconds of the measurement, two looks at least")
     parser.add_argument("--runs", type=int, default=3)
     arguments = parser.parse_args()
     arguments.sample = arguments.sample.replace("%%", "%")
@@ -121,19 +136,16 @@ def main() -> int:
     runs: dict[str, list[dict]] = {"plain": [], "compared": []}
     with tempfile.TemporaryDirectory(prefix="crossfade-parity-") as scratch:
         for run in range(arguments.runs):
-            for name in runs:
-                bench = Bench(pathlib.Path(scratch) / f"{name}-{run}", arguments, compared=name == "compared")
-                try:
-                    found = bench.measure(arguments.warm, arguments.seconds)
-                finally:
-                    bench.close()
+            for name, found in measure(pathlib.Path(scratch) / str(run), arguments).items():
                 say(f"{name}: {json.dumps(found)}")
                 runs[name].append(found)
-    plain, compared = (statistics.median(one["cpu_us_per_point"] for one in runs[name]) for name in ("plain", "compared"))
+    plain, compared = (statistics.median(one["cpu_us_per_point"] for one in runs[name]) for name in runs)
+    pairs = zip(runs["plain"], runs["compared"])
+    more = [compared["cpu_us_per_point"] / plain["cpu_us_per_point"] - 1 for plain, compared in pairs]
     memory = [statistics.median(one["memory_bytes"] for one in runs[name]) for name in ("plain", "compared")]
     series = max(one["verdicts"].get("series", 0) for one in runs["compared"])
     print(f"series compared            {series:,}")
-    print(f"CPU for a point            {plain:.3f} us without, {compared:.3f} us with: {compared / plain - 1:+.1%}")
+    print(f"CPU for a point            {plain:.3f} us without, {compared:.3f} us with: {statistics.median(more):+.1%}")
     print(f"memory                     {memory[0] / 2**20:,.0f} MiB without, {memory[1] / 2**20:,.0f} MiB with")
     if series:
         print(f"memory for a series, side  {(memory[1] - memory[0]) / series / 2:,.0f} bytes")

@@ -212,13 +212,18 @@ impl<'a> Fields<'a> {
     #[inline]
     fn read(&mut self) -> Option<Field<'a>> {
         let start = self.position;
-        // Most fields have a tag of one byte; of those, most are strings and messages, and most others have eight bytes.
+        // Most fields have a tag of one byte; of those, most are strings and messages whose length has one or two, and most
+        // others have eight bytes.
         let rest = self.message.get(start..)?;
-        if let Some(&[tag @ 8..0x80, length]) = rest.first_chunk() {
+        if let Some(&[tag @ 8..0x80, low, high]) = rest.first_chunk() {
             let number = u32::from(tag >> 3);
-            if tag & 7 == WireType::Length as u8 && length < 0x80 {
-                let end = start + 2 + usize::from(length);
-                let value = FieldValue::Length(self.message.get(start + 2..end)?);
+            if tag & 7 == WireType::Length as u8 && (low < 0x80 || high < 0x80) {
+                let (length, begin) = match low {
+                    ..0x80 => (usize::from(low), start + 2),
+                    _ => (usize::from(low & 0x7f) | usize::from(high) << 7, start + 3),
+                };
+                let end = begin + length;
+                let value = FieldValue::Length(self.message.get(begin..end)?);
                 return Some(Field { number, value, start, end });
             }
             if tag & 7 == WireType::Fixed64 as u8 {

@@ -12,6 +12,7 @@ use crate::logs::{LogSettings, Logs, StreamVerdict};
 use crate::metrics::{MetricSettings, MetricVerdict, Metrics};
 use crate::names::Collision;
 use crate::releases::{ReleaseRemark, Releases};
+use crate::suggestion::Suggestion;
 use crate::traces::{PopulationVerdict, TraceSettings, Traces};
 use crate::verdict::{Percent, Side, Verdict};
 
@@ -92,6 +93,9 @@ pub struct Report {
     /// Releases that deviate from those before them, but not on one side alone; those are subjects.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub releases: Vec<ReleaseRemark>,
+    /// What would help, the first of it the most; it changes no verdict.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub suggestions: Vec<Suggestion>,
     /// Subjects by verdict.
     pub counts: std::collections::BTreeMap<&'static str, u64>,
 }
@@ -119,7 +123,14 @@ impl Report {
         let collisions = collisions.into_iter();
         let collisions = collisions.map(|Collision { side, name, names }| CollisionReport { side, name, names });
         let counts = std::collections::BTreeMap::new();
-        let mut report = Report { subjects, collisions: collisions.collect(), left_out, releases: Vec::new(), counts };
+        let mut report = Report {
+            subjects,
+            collisions: collisions.collect(),
+            left_out,
+            releases: Vec::new(),
+            suggestions: Vec::new(),
+            counts,
+        };
         report.recount();
         report
     }
@@ -201,7 +212,7 @@ impl Comparator {
             of_releases.map(|(name, finding)| Subject::alone(Signal::Metrics, name, Verdict::Different(finding)));
         let left_out = metrics.left_out_points + self.logs.left_out_records();
         let report = Report::of(subjects.chain(of_releases).collect(), metrics.collisions, left_out);
-        Report { releases: releases.remarks, ..report }
+        Report { releases: releases.remarks, suggestions: metrics.suggestions, ..report }
     }
 }
 

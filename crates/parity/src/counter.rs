@@ -344,6 +344,17 @@ impl Counter {
         self.track(side).is_sum = true;
     }
 
+    /// The samples of a side that are kept, by time.
+    pub(crate) fn kept(&self, side: Side) -> impl Iterator<Item = (u64, f64)> {
+        let track = if side == Side::Legacy { &self.legacy } else { &self.new };
+        track.kept().map(|sample| (sample.time_unix_ns, sample.value))
+    }
+
+    /// Whether a side counts parts of one, so that it counts no events.
+    pub(crate) fn has_fractions(&self, side: Side) -> bool {
+        if side == Side::Legacy { self.legacy.has_fractions } else { self.new.has_fractions }
+    }
+
     /// What a side counted between a moment and its newest sample; nothing if it began anew since.
     pub(crate) fn rise_since(&self, side: Side, time_unix_ns: u64) -> f64 {
         let track = if side == Side::Legacy { &self.legacy } else { &self.new };

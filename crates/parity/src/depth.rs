@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use crate::comparator::{Report, Subject};
 use crate::metrics::worst;
+use crate::suggestion::{Advice, Suggestion};
 use crate::verdict::{Cause, Demand, Finding, Needs, Side, Verdict};
 
 /// Where something is looked at.
@@ -165,6 +166,13 @@ impl Depths {
         collisions.dedup();
         let releases = [&self.source, &self.answer].into_iter().flatten().flat_map(|report| report.releases.clone());
         let releases = releases.collect();
+        let mut suggestions: Vec<Suggestion> = Vec::new();
+        for suggestion in [&self.source, &self.answer].into_iter().flatten().flat_map(|report| &report.suggestions) {
+            if !suggestions.iter().any(|known| known.yaml == suggestion.yaml) {
+                suggestions.push(suggestion.clone());
+            }
+        }
+        suggestions.sort_by_key(|suggestion| matches!(suggestion.advice, Advice::Renamed { .. }));
         let mut by_name: BTreeMap<(&'static str, String), [Option<Subject>; 2]> = BTreeMap::new();
         for (at, report) in [self.source, self.answer].into_iter().enumerate() {
             for subject in report.into_iter().flat_map(|report| report.subjects) {
@@ -176,7 +184,7 @@ impl Depths {
             .into_iter()
             .filter_map(|((signal, _), [source, answer])| located(source, delivered.get(signal), answer));
         let mut report = Report::of(located.chain(delivery.iter().cloned()).collect(), Vec::new(), left_out);
-        (report.collisions, report.releases) = (collisions, releases);
+        (report.collisions, report.releases, report.suggestions) = (collisions, releases, suggestions);
         report
     }
 }
@@ -323,5 +331,17 @@ mod tests {
         let report = depths.together(&Demand::default());
         assert!(!report.is_equal());
         assert_eq!(report.counts, [("equivalent", 1), ("inconclusive", 1)].into());
+    }
+
+    #[test]
+    fn what_would_help_is_said_once_and_what_concerns_everything_first() {
+        let renamed = |new: &str| Suggestion::renamed(["old".to_owned(), new.to_owned()], 1.0, BTreeMap::new(), [1, 1]);
+        let labels = [("cluster".to_owned(), "a".to_owned())].into();
+        let shared = Suggestion::shared_labels(Side::New, labels, [9, 9], false);
+        let with = |suggestions| report(EQUAL).map(|report| Report { suggestions, ..report });
+        let source = with(vec![renamed("one"), renamed("two")]);
+        let answer = with(vec![shared.clone(), renamed("one")]);
+        let report = Depths { source, delivery: Vec::new(), answer }.together(&Demand::default());
+        assert_eq!(report.suggestions, [shared, renamed("one"), renamed("two")]);
     }
 }

@@ -7,6 +7,7 @@
 //! has a share of the bet.
 
 use crate::stats::{ln_beta, ln_incomplete_beta, ln_student_tail, mean_and_variance};
+use crate::thinning::ln_wealth;
 
 /// An e-value, kept as its logarithm.
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
@@ -75,6 +76,30 @@ impl EValue {
         let above = |a: f64, b: f64| ln_beta(a, b) + ln_incomplete_beta(b, a, 1.0 - share);
         let mixture = above(lost + 0.5, kept + 0.5) - above(0.5, 0.5);
         EValue { ln: mixture - lost * share.ln() - kept * (-share).ln_1p() }
+    }
+
+    /// That two shares differ by more than a margin, each as how many there were and how many of them, where those of the
+    /// two may depend on each other. It may be looked at as often as one likes.
+    ///
+    /// Half of the bet is on either side. Whatever the two shares are, if they differ by no more than the margin, one of
+    /// them lies beyond the point at which both bets have won as much: that is what it comes to at least.
+    pub(crate) fn of_shares(one: (f64, f64), other: (f64, f64), margin: f64) -> EValue {
+        let share = |(all, with): (f64, f64)| with / all;
+        if one.0 <= 0.0 || other.0 <= 0.0 {
+            return EValue::NOTHING;
+        }
+        let (lower, higher) = if share(one) <= share(other) { (one, other) } else { (other, one) };
+        let (mut least, mut most) = (share(lower), share(higher) - margin);
+        if least >= most {
+            return EValue { ln: 0.0 };
+        }
+        let (below, above) = (ln_wealth(lower.0, lower.1), ln_wealth(higher.0, higher.1));
+        for _ in 0..60 {
+            let middle = f64::midpoint(least, most);
+            if below(middle) < above(middle + margin) { least = middle } else { most = middle }
+        }
+        let middle = f64::midpoint(least, most);
+        EValue { ln: below(middle).min(above(middle + margin)) - 2f64.ln() }
     }
 }
 
@@ -215,6 +240,40 @@ mod tests {
             })
         });
         assert!(wins.count() <= 30);
+    }
+
+    #[test]
+    fn shares_that_differ_are_strong_and_those_within_the_margin_are_not() {
+        let of = |one, other| EValue::of_shares(one, other, 0.01);
+        assert!(of((100.0, 100.0), (100.0, 0.0)).ln() > 50.0);
+        assert_eq!(of((100.0, 100.0), (100.0, 0.0)), of((100.0, 0.0), (100.0, 100.0)));
+        assert!(of((2000.0, 1200.0), (2000.0, 800.0)).value() > 1000.0);
+        assert!(of((2000.0, 1020.0), (2000.0, 1000.0)).value() <= 1.0);
+        assert!(of((1e6, 505_000.0), (1e6, 500_000.0)).value() <= 1.0);
+        assert!(of((3.0, 3.0), (3.0, 0.0)).value() < 20.0, "three traces show nothing yet");
+        assert_eq!(of((0.0, 0.0), (5.0, 5.0)), EValue::NOTHING);
+    }
+
+    #[test]
+    fn a_bet_on_shares_rarely_wins_where_they_are_the_same_however_often_one_looks() {
+        let mut random = fastrand::Rng::with_seed(5);
+        let wins = (0..600).filter(|run| {
+            let share = [0.02, 0.5, 0.9][run % 3];
+            let mut sides = [(0.0, 0.0); 2];
+            (0..60).any(|_| {
+                for side in &mut sides {
+                    for _ in 0..20 {
+                        // In part, as where a trace has several spans.
+                        let part = if random.f64() < 0.3 { 0.5 } else { 1.0 };
+                        side.0 += 1.0;
+                        side.1 += if random.f64() < share { part } else { 0.0 };
+                    }
+                }
+                EValue::of_shares(sides[0], sides[1], 0.0).value() >= 20.0
+            })
+        });
+        let wins = wins.count();
+        assert!(wins <= 30, "{wins}");
     }
 
     #[test]

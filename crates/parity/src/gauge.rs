@@ -63,6 +63,11 @@ impl Gauge {
         samples.retract(from_unix_ns);
     }
 
+    /// The samples of a side that are sealed and kept, by time.
+    pub(crate) fn kept(&self, side: Side) -> &[Level] {
+        if side == Side::Legacy { self.legacy.sealed() } else { self.new.sealed() }
+    }
+
     /// Judges everything up to the watermark.
     pub fn seal(&mut self, watermark_unix_ns: u64, demand: &Demand) {
         self.legacy.seal(watermark_unix_ns);

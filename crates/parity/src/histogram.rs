@@ -234,6 +234,11 @@ impl Histogram {
         self.writers.iter().any(Writers::are_several)
     }
 
+    /// What compares the count, and the sum if one is told.
+    pub(crate) fn counters(&self) -> (&Counter, Option<&Counter>) {
+        (&self.count, self.sum.as_ref())
+    }
+
     /// Judges everything up to the watermark.
     pub fn seal(&mut self, watermark_unix_ns: u64, demand: &Demand) {
         self.take_in(watermark_unix_ns);

@@ -26,6 +26,7 @@ mod names;
 mod releases;
 mod series_sets;
 mod stats;
+mod suggestion;
 mod thinning;
 mod traces;
 mod verdict;
@@ -47,6 +48,7 @@ pub use metrics::{Identity, MetricSettings, MetricVerdict, Metrics, MetricsRepor
 pub use names::{Collision, MetricIdentity, NameSettings, Names, NewSide, Rule};
 pub use releases::{ReleaseRemark, ReleaseSettings};
 pub use series_sets::SetFinding;
+pub use suggestion::{Advice, Suggestion};
 pub use thinning::loss_interval;
 pub use traces::{Ids, PopulationVerdict, TraceSettings, Traces};
 pub use verdict::{Cause, Demand, Finding, Needs, Percent, Reason, Side, Verdict};

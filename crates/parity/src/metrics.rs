@@ -5,6 +5,7 @@ mod identities;
 mod report;
 mod series;
 mod streams;
+mod suggestions;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,6 +29,7 @@ use crate::members::Form;
 use crate::names::{Collision, MetricIdentity, NameSettings, Names};
 use crate::releases::ReleaseSettings;
 use crate::series_sets::SetFinding;
+use crate::suggestion::Suggestion;
 use crate::verdict::{Demand, Side, Verdict};
 use expiry::Expiry;
 pub(crate) use identities::{Identities, IdentityHash, Known, Labels};
@@ -148,6 +150,8 @@ pub struct MetricsReport {
     pub collisions: Vec<Collision>,
     /// Points of series beyond the bound.
     pub left_out_points: u64,
+    /// What would help.
+    pub suggestions: Vec<Suggestion>,
 }
 
 /// A side that has had series for so long has missed the birth of a new one.
@@ -363,6 +367,8 @@ impl Metrics {
         let Comparing::Summary(summary) = &mut self.comparing[at] else { return };
         let count = Count { time_unix_ns, start_unix_ns, value: point.count() as f64 };
         let compared = summary.count(place.side, writer, count);
+        let value = point.sum() * place.metric.scale;
+        summary.sum(place.side, writer, Count { time_unix_ns, start_unix_ns, value });
         for value in point.quantile_values().take(QUANTILES_MAX) {
             let level = Level { time_unix_ns, value: value.value() * place.metric.scale };
             summary.quantile(place.side, value.quantile(), level);
@@ -502,8 +508,16 @@ impl Metrics {
             family,
             watermark_unix_ns,
         };
+        let mut metrics: Vec<MetricVerdict> =
+            self.identities.metrics().map(|metric| metric_verdict(metric, &sight)).collect();
+        let suggestions = match self.names.are_of_a_replica() {
+            true => Vec::new(),
+            false => suggestions::suggest(&sight, &self.comparing),
+        };
+        suggestions::tell(&suggestions, &mut metrics);
         MetricsReport {
-            metrics: self.identities.metrics().map(|metric| metric_verdict(metric, &sight)).collect(),
+            metrics,
+            suggestions,
             collisions: self.names.collisions(),
             left_out_points: self.left_out_points,
         }

@@ -219,12 +219,27 @@ impl Names {
     }
 
     fn make_label(&self, rule: Option<usize>, key: &str) -> Option<String> {
-        let renamed = rule.and_then(|at| self.settings.rules[at].labels.get(key));
+        // As it is written, or as Prometheus has it, which replaces characters.
+        let renamed = rule.and_then(|at| {
+            let labels = &self.settings.rules[at].labels;
+            let translated = || labels.iter().find(|(legacy, _)| label_name(legacy) == label_name(key));
+            labels.get(key).or_else(|| translated().map(|(_, new)| new))
+        });
         let name = label_name(renamed.map_or(key, String::as_str));
         let is_left_out = PLACE_LABELS.contains(&name.as_str())
             || self.settings.ignored_labels.contains(&name)
             || self.settings.ignored_labels.contains(key);
         (!is_left_out).then_some(name)
+    }
+
+    /// Whether a rule speaks of a metric, as a side calls it.
+    pub(crate) fn has_rule(&self, side: Side, name: &str) -> bool {
+        self.rule_of(self.names_of(side), name).is_some()
+    }
+
+    /// Whether the new side is a replica of the legacy one, with its names.
+    pub(crate) fn are_of_a_replica(&self) -> bool {
+        self.settings.new_side == NewSide::LegacyReplica
     }
 
     /// Whether a resource attribute is a label.
@@ -329,6 +344,17 @@ mod tests {
         assert_eq!(names.label(Side::Legacy, &legacy, "method").as_deref(), Some("http_request_method"));
         assert_eq!(names.label(Side::New, &new, "host"), None);
         assert_eq!(names.label(Side::Legacy, &legacy, "instance"), None);
+    }
+
+    #[test]
+    fn a_label_may_be_written_as_prometheus_has_it() {
+        let labels = [("http_method".to_owned(), "http.request.method".to_owned())].into();
+        let rule = Rule { legacy: "served".to_owned(), new: "serving".to_owned(), labels, scale: 1.0 };
+        let mut names = Names::new(NameSettings { rules: vec![rule], ..NameSettings::default() });
+        let legacy = names.metric(Side::Legacy, "served", "", MetricKind::Gauge);
+        for key in ["http.method", "http_method"] {
+            assert_eq!(names.label(Side::Legacy, &legacy, key).as_deref(), Some("http_request_method"));
+        }
     }
 
     #[test]

@@ -45,7 +45,7 @@ impl Presence {
     }
 
     /// Seen in at least two intervals that are sealed: not only passing by.
-    fn is_settled(&self, watermark_unix_ns: u64) -> bool {
+    pub(crate) fn is_settled(&self, watermark_unix_ns: u64) -> bool {
         self.seen >= 2 && self.first_unix_ns.whole() < watermark_unix_ns && self.first_unix_ns != self.last_unix_ns
     }
 }

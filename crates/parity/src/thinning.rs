@@ -29,14 +29,21 @@ enum Edge {
     High,
 }
 
+/// The logarithm of the martingale of a chance: what a bet against it has become. It holds as well where each event is
+/// lost in part, since the likelihoods are convex in that part.
+pub(crate) fn ln_wealth(events: f64, lost: f64) -> impl Fn(f64) -> f64 {
+    let kept = events - lost;
+    let mixture = ln_beta(lost + 0.5, kept + 0.5) - ln_beta(0.5, 0.5);
+    move |chance: f64| {
+        let of = |count: f64, chance: f64| if count == 0.0 { 0.0 } else { count * chance.ln() };
+        mixture - of(lost, chance) - of(kept, 1.0 - chance)
+    }
+}
+
 /// Where the martingale of a chance reaches the bound.
 fn edge(events: f64, lost: f64, bound: f64, edge: Edge) -> f64 {
     let kept = events - lost;
-    let mixture = ln_beta(lost + 0.5, kept + 0.5) - ln_beta(0.5, 0.5);
-    let wealth = |chance: f64| {
-        let of = |count: f64, chance: f64| if count == 0.0 { 0.0 } else { count * chance.ln() };
-        mixture - of(lost, chance) - of(kept, 1.0 - chance)
-    };
+    let wealth = ln_wealth(events, lost);
     let likeliest = lost / events;
     // Between the likeliest chance, where the wealth is least, and the end of the scale it rises.
     let (mut inside, mut outside) = match edge {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use component::clock::Calendar;
-use parity::{Cause, Demand, Explanation, Finding, Report, Subject, Verdict};
+use parity::{Cause, Demand, Explanation, Finding, Report, Subject, Suggestion, Verdict};
 use serde::Serialize;
 
 use crate::columns::number;
@@ -209,6 +209,19 @@ impl Document {
         found.into_iter().map(|(failure, subjects)| (failure.explain(), subjects)).collect()
     }
 
+    /// What would help, as far as anyone reads it: in words, and as a configuration.
+    pub(crate) fn suggestions(&self) -> Option<Suggestions> {
+        let all = &self.report.suggestions;
+        let shown = &all[..all.len().min(SUGGESTIONS_MAX)];
+        let more = match all.len() - shown.len() {
+            0 => None,
+            more => Some(format!("{more} more are in the JSON report")),
+        };
+        let words = shown.iter().map(|suggestion| suggestion.sentence.clone()).chain(more);
+        let configuration = Suggestion::configuration(shown);
+        (!shown.is_empty()).then(|| Suggestions { words: words.collect(), configuration })
+    }
+
     /// How many subjects there are of a verdict.
     pub(crate) fn count(&self, verdict: &str) -> u64 {
         self.report.counts.get(verdict).copied().unwrap_or(0)
@@ -244,6 +257,17 @@ impl Document {
         let said = self.notes.iter().chain(&self.remarks).cloned();
         said.chain(collisions.iter().map(collision)).chain(releases.iter().map(release)).chain(noise).collect()
     }
+}
+
+/// So many suggestions are shown.
+const SUGGESTIONS_MAX: usize = 20;
+
+/// What would help.
+pub(crate) struct Suggestions {
+    /// Each in a sentence.
+    pub(crate) words: Vec<String>,
+    /// What to write for all of them.
+    pub(crate) configuration: String,
 }
 
 pub(crate) const fn urgency(verdict: &Verdict) -> u8 {

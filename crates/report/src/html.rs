@@ -6,7 +6,7 @@ use std::fmt::Write;
 use parity::{Chart, Charts, Part, Percent, Side, Subject, Verdict};
 
 use crate::columns::number;
-use crate::document::{Document, headline, is_of_sets, other_names, repeats, shown, subjects_of};
+use crate::document::{Document, Suggestions, headline, is_of_sets, other_names, repeats, shown, subjects_of};
 
 /// So many series are shown as charts, and of one subject; of sets of series, one.
 const CHARTS_MAX: usize = 24;
@@ -64,6 +64,7 @@ pub(crate) fn write(document: &Document, charts: &Charts) -> String {
          <h1>Parity: {verdict}</h1>\n"
     );
     write_counts(&mut out, document);
+    write_suggestions(&mut out, document);
     write_sides(&mut out, document);
     for remark in document.remarks() {
         let _ = writeln!(out, "<p>Note: {}</p>", escaped(&remark));
@@ -100,6 +101,18 @@ fn write_counts(out: &mut String, document: &Document) {
     if document.report.left_out > 0 {
         let _ = writeln!(out, "<p>{} items left out.</p>", number(document.report.left_out));
     }
+}
+
+/// What would help.
+fn write_suggestions(out: &mut String, document: &Document) {
+    let Some(Suggestions { words, configuration }) = document.suggestions() else { return };
+    out.push_str("<h2>What would help</h2>\n<ul>\n");
+    for sentence in &words {
+        let _ = writeln!(out, "<li>{}.</li>", escaped(sentence));
+    }
+    // The line ends are those of the configuration; what is in a line is made inert.
+    let lines: Vec<String> = configuration.lines().map(escaped).collect();
+    let _ = writeln!(out, "</ul>\n<pre style=\"overflow-x:auto\"><code>{}</code></pre>", lines.join("\n"));
 }
 
 /// What tells a subject from all others.

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use parity::{Subject, Verdict};
 
-use crate::document::{Document, other_names};
+use crate::document::{Document, Suggestions, other_names};
 
 pub(crate) fn write(document: &Document) -> String {
     let counted = |verdict: &str| document.report.counts.get(verdict).copied().unwrap_or(0);
@@ -16,6 +16,7 @@ pub(crate) fn write(document: &Document) -> String {
     let counts = format!("tests=\"{tests}\" failures=\"{failures}\" errors=\"0\" skipped=\"{skipped}\"");
     let _ = writeln!(out, "<testsuites name=\"crossfade parity\" {counts}>");
     let _ = writeln!(out, "  <testsuite name=\"parity\" {counts}>");
+    write_suggestions(&mut out, document);
     for subject in &document.report.subjects {
         write_case(&mut out, subject);
     }
@@ -29,6 +30,17 @@ pub(crate) fn write(document: &Document) -> String {
     }
     out.push_str("  </testsuite>\n</testsuites>\n");
     out
+}
+
+/// What would help, as properties: it neither fails nor passes.
+fn write_suggestions(out: &mut String, document: &Document) {
+    let Some(Suggestions { words, configuration }) = document.suggestions() else { return };
+    out.push_str("    <properties>\n");
+    let suggestions = words.iter().map(|sentence| ("suggestion", sentence));
+    for (name, value) in suggestions.chain([("suggested_configuration", &configuration)]) {
+        let _ = writeln!(out, "      <property name=\"{name}\" value=\"{}\"/>", escaped(value));
+    }
+    out.push_str("    </properties>\n");
 }
 
 fn write_case(out: &mut String, subject: &Subject) {

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use parity::{Percent, Subject, Verdict};
 
 use crate::columns::number;
-use crate::document::{Document, adds_nothing, headline, other_names, repeats, shown, subjects_of};
+use crate::document::{Document, Suggestions, adds_nothing, headline, other_names, repeats, shown, subjects_of};
 
 /// So many parts of a subject that differs are shown.
 const PARTS_MAX: usize = 20;
@@ -26,6 +26,7 @@ pub(crate) fn write(document: &Document) -> String {
     for remark in document.remarks() {
         let _ = writeln!(out, "\n> Note: {}", text(&remark));
     }
+    write_suggestions(&mut out, document);
     write_subjects(&mut out, document);
     document.differing().take(DETAILED_MAX).for_each(|subject| write_difference(&mut out, subject));
     if let Some(more) = document.not_detailed(DETAILED_MAX) {
@@ -38,6 +39,16 @@ pub(crate) fn write(document: &Document) -> String {
         let _ = writeln!(out, "\nExample: {}\n\nRemedy: {}", text(example), text(remedy));
     }
     out
+}
+
+/// What would help. No line of the configuration begins with what would end its fence.
+fn write_suggestions(out: &mut String, document: &Document) {
+    let Some(Suggestions { words, configuration }) = document.suggestions() else { return };
+    out.push_str("\n**What would help**\n\n");
+    for sentence in &words {
+        let _ = writeln!(out, "- {}", text(sentence));
+    }
+    let _ = writeln!(out, "\n```yaml\n{configuration}```");
 }
 
 /// What is equal is folded away where there is much of it.

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use parity::{Percent, Subject, Verdict};
 
 use crate::columns::number;
-use crate::document::{Document, adds_nothing, depths_of, headline, other_names, shown, subjects_of};
+use crate::document::{Document, Suggestions, adds_nothing, depths_of, headline, other_names, shown, subjects_of};
 
 /// So many parts of a subject that differs are shown.
 const PARTS_MAX: usize = 5;
@@ -22,6 +22,7 @@ pub(crate) fn write(document: &Document, width: Option<usize>) -> String {
     write_subjects(&mut out, document, width);
     document.differing().take(DETAILED_MAX).for_each(|subject| write_difference(&mut out, subject, width));
     write_failures(&mut out, document, width);
+    write_suggestions(&mut out, document, width);
     if let Some(more) = document.not_detailed(DETAILED_MAX) {
         let _ = writeln!(out, "note: {more}");
     }
@@ -107,6 +108,20 @@ fn write_failures(out: &mut String, document: &Document, width: usize) {
         out.push_str(&wrapped(&format!("  {:<11}{names}", "subjects"), width, INDENT));
         out.push_str(&wrapped(&format!("  {:<11}{remedy}\n", "remedy"), width, INDENT));
     }
+}
+
+/// What would help. What is to be copied ends no line of its own accord.
+fn write_suggestions(out: &mut String, document: &Document, width: usize) {
+    let Some(Suggestions { words, configuration }) = document.suggestions() else { return };
+    out.push_str("What would help\n");
+    for sentence in &words {
+        out.push_str(&wrapped(&format!("  {}", printable(sentence)), width, 4));
+    }
+    out.push('\n');
+    for line in configuration.lines() {
+        let _ = writeln!(out, "  {}", printable(line));
+    }
+    out.push('\n');
 }
 
 /// Lines that end before the width, where there are spaces to end them at; all but the first are indented.

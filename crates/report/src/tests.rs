@@ -6,7 +6,7 @@ use std::path::Path;
 
 use parity::{
     AtDepth, Cause, CollisionReport, Demand, Depth, Failure, Finding, Identity, Needs, Part, Reason, Report, Side,
-    Subject, Verdict,
+    Subject, Suggestion, Verdict,
 };
 
 use super::*;
@@ -101,6 +101,31 @@ fn every_form_is_as_it_was_and_nothing_in_it_is_obeyed() {
     assert!(!page.contains("<img") && !page.contains("<script") && !page.contains("</script"));
     assert!(!markdown(&document).contains("<img") && !junit(&document).contains("<img"));
     assert_eq!(page.matches("<polyline").count(), 2);
+}
+
+#[test]
+fn what_would_help_is_in_every_form_and_inert() {
+    let labels = |name: &str, value: &str| BTreeMap::from([(name.to_owned(), value.to_owned())]);
+    let names = ["request_ms", HOSTILE].map(str::to_owned);
+    let mut report = report();
+    report.suggestions = vec![
+        Suggestion::shared_labels(Side::Legacy, labels("cluster", HOSTILE), [12, 12], false),
+        Suggestion::renamed(names, 0.001, labels("method", "http_request_method"), [3, 3]),
+    ];
+    let document = document(report, Vec::new());
+    let page = html(&document, &Charts::default());
+    for (file, text) in [
+        ("suggestions.txt", table(&document, Some(80))),
+        ("suggestions.md", markdown(&document)),
+        ("suggestions.xml", junit(&document)),
+        ("suggestions.json", json(&document).unwrap()),
+        ("suggestions.html", page.clone()),
+    ] {
+        check_golden(file, &text);
+        assert!(!text.contains('\u{1b}'), "{file} holds a control character");
+    }
+    assert!(!page.contains("<img") && !page.contains("<script") && !page.contains("</script"));
+    assert!(!junit(&document).contains("<img"));
 }
 
 #[test]

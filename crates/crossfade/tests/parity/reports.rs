@@ -70,6 +70,31 @@ fn json_is_as_its_schema_says() {
 }
 
 #[test]
+fn a_metric_with_another_name_is_suggested_and_the_rule_makes_both_sides_equal() {
+    let directory = tempfile::tempdir().unwrap();
+    record(directory.path(), Fault::None);
+    let new = fs::read_to_string(directory.path().join("new.jsonl")).unwrap();
+    let new = new.replace("\"name\":\"requests\"", "\"name\":\"shop.requests\"");
+    let new = new.replace("\"key\":\"shop\"", "\"key\":\"tenant.name\"");
+    fs::write(directory.path().join("new.jsonl"), new).unwrap();
+    let (out, _) = check_exit(directory.path(), &with(&["--format", "json"]), 1);
+    let found: Value = serde_json::from_str(&out).unwrap();
+    let schema = fs::read_to_string(root().join("../../docs/parity-report.schema.json")).unwrap();
+    let schema: Value = serde_json::from_str(&schema).unwrap();
+    let mut wrong = Vec::new();
+    violations(&schema, &schema, &found, "$", &mut wrong);
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    let suggestion = &found["suggestions"][0];
+    let rule = "{legacy: requests_total, new: shop.requests, labels: {shop: tenant_name}}";
+    assert_eq!((&suggestion["suggestion"], &suggestion["yaml"]), (&"renamed".into(), &rule.into()), "{out}");
+    let (out, _) = check_exit(directory.path(), &BOTH, 1);
+    assert!(out.contains("What would help\n  `requests_total` of the legacy side looks like `shop.requests`"), "{out}");
+    fs::write(directory.path().join("c.yaml"), format!("migration:\n  names:\n    - {rule}\n")).unwrap();
+    let (out, _) = check_exit(directory.path(), &with(&["--config", "c.yaml"]), 0);
+    assert!(out.contains("4 equivalent") && !out.contains("What would help"), "{out}");
+}
+
+#[test]
 fn the_check_of_the_schema_sees_what_is_wrong() {
     let schema = serde_json::json!({
         "type": "object", "required": ["a"], "additionalProperties": false,

@@ -227,6 +227,11 @@ impl Track {
         }
     }
 
+    /// What is sealed and kept.
+    pub(super) fn kept(&self) -> impl Iterator<Item = Sealed> {
+        self.sealed.iter().map(Kept::sealed)
+    }
+
     /// The last sample at or before, and the first at or after; none while the second is not there yet.
     pub(super) fn around(&self, low_unix_ns: u64, high_unix_ns: u64) -> Around {
         let after = self.sealed.partition_point(|sealed| sealed.time_unix_ns() < high_unix_ns);

@@ -25,6 +25,14 @@ pub(super) enum Comparing {
     Summary(Box<Summary>),
 }
 
+/// What is kept of a series on one side, which may be looked at beside another one.
+pub(super) enum Kept<'a> {
+    Counter(&'a Counter),
+    Gauge(&'a Gauge),
+    /// The count, and the sum if one is told.
+    Histogram(&'a Counter, Option<&'a Counter>),
+}
+
 /// What is compared of a side at a time, in nanoseconds since the Unix epoch: a value, or of distributions the count.
 pub(super) type Shown = (u64, f64);
 
@@ -42,10 +50,13 @@ pub(super) struct Levelled {
     writers: [Levels; 2],
 }
 
-/// A summary: its count as a counter, its quantiles only where one instance writes them.
-#[derive(Clone, Debug, Default)]
+/// A summary: its count and its sum as counters, its quantiles only where one instance writes them.
+#[derive(Clone, Debug)]
 pub(super) struct Summary {
     count: Counted,
+    sum: Counted,
+    /// The sides that tell their sum: none is the same as zero on the way.
+    sums: [bool; 2],
     quantiles: Vec<(f64, Gauge)>,
 }
 
@@ -122,6 +133,19 @@ impl Comparing {
         !matches!(self, Comparing::Gauge(_))
     }
 
+    /// What is kept; none of summaries, whose quantiles say nothing of each other.
+    pub(super) fn kept(&self) -> Option<Kept<'_>> {
+        match self {
+            Comparing::Counter(counted) => Some(Kept::Counter(&counted.counter)),
+            Comparing::Gauge(levelled) => Some(Kept::Gauge(&levelled.gauge)),
+            Comparing::Histogram(histogram) => {
+                let (count, sum) = histogram.counters();
+                Some(Kept::Histogram(count, sum))
+            }
+            Comparing::Summary(_) => None,
+        }
+    }
+
     pub(super) fn suits(&self, kind: MetricKind) -> bool {
         use MetricKind::{ExponentialHistogram, Gauge, Histogram, MonotonicSum, NonMonotonicSum, Summary, Unknown};
         match self {
@@ -194,9 +218,31 @@ impl Levelled {
     }
 }
 
+impl Default for Summary {
+    fn default() -> Summary {
+        let sum = Counted { counter: Counter::of_amounts(), ..Counted::default() };
+        Summary { count: Counted::default(), sum, sums: [false; 2], quantiles: Vec::new() }
+    }
+}
+
 impl Summary {
     pub(super) fn count(&mut self, side: Side, writer: u64, count: Count) -> Option<Shown> {
         self.count.observe(side, writer, Form::Cumulative, count)
+    }
+
+    pub(super) fn sum(&mut self, side: Side, writer: u64, sum: Count) {
+        self.sums[side as usize] |= sum.value != 0.0;
+        self.sum.observe(side, writer, Form::Cumulative, sum);
+    }
+
+    /// The verdict about what adds up, over all instances: the count, and the sum where both sides tell it.
+    fn totals(&self, demand: &Demand) -> Verdict {
+        let count = self.count.counter.verdict(demand);
+        // What is not there is missing in the sum too, and the count says it better.
+        match self.sums == [true, true] && !matches!(count, Verdict::Different(_)) {
+            true => worst([count, self.sum.counter.verdict(demand)].into_iter()),
+            false => count,
+        }
     }
 
     pub(super) fn quantile(&mut self, side: Side, quantile: f64, level: Level) {
@@ -233,6 +279,7 @@ impl Comparing {
             Comparing::Summary(summary) => {
                 let demand = summary.count.demand(settings);
                 summary.count.counter.seal(watermark_unix_ns, &demand);
+                summary.sum.counter.seal(watermark_unix_ns, &demand);
                 summary.quantiles.iter_mut().for_each(|(_, gauge)| gauge.seal(watermark_unix_ns, &demand));
             }
         }
@@ -257,16 +304,16 @@ impl Comparing {
             Comparing::Histogram(histogram) => histogram.verdict(&of_histogram(histogram, settings)),
             // The counts of several instances add up, and their percentiles do not.
             Comparing::Summary(summary) if summary.count.are_several() => {
-                match summary.count.counter.verdict(&summary.count.demand(settings)) {
-                    count @ Verdict::Different(_) => count,
-                    count if summary.quantiles.is_empty() => count,
+                match summary.totals(&summary.count.demand(settings)) {
+                    totals @ Verdict::Different(_) => totals,
+                    totals if summary.quantiles.is_empty() => totals,
                     _ => Verdict::NotComparable { reason: Reason::PercentileOfPercentiles },
                 }
             }
             Comparing::Summary(summary) => {
                 let demand = summary.count.demand(settings);
                 let quantiles = summary.quantiles.iter().map(|(_, gauge)| gauge.verdict(&demand));
-                worst(std::iter::once(summary.count.counter.verdict(&demand)).chain(quantiles))
+                worst(std::iter::once(summary.totals(&demand)).chain(quantiles))
             }
         }
     }
@@ -298,8 +345,10 @@ impl Summary {
     /// That of the part which differs by this cause, as one of several tests.
     fn strength(&self, cause: &Cause, demand: &Demand) -> EValue {
         let is_it = |verdict: Verdict| matches!(verdict, Verdict::Different(finding) if finding.cause == *cause);
-        if is_it(self.count.counter.verdict(demand)) {
-            return self.count.counter.strength();
+        for counted in [&self.count, &self.sum] {
+            if is_it(counted.counter.verdict(demand)) {
+                return counted.counter.strength();
+            }
         }
         let quantile = self.quantiles.iter().find(|(_, gauge)| is_it(gauge.verdict(demand)));
         quantile.map_or(EValue::NOTHING, |(_, gauge)| gauge.strength().shared_by(self.quantiles.len()))

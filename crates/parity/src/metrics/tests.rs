@@ -145,38 +145,60 @@ fn two_writers_that_say_no_start_are_named_too() {
     assert_eq!(finding.cause, Cause::DuplicateWriters { side: Side::New });
 }
 
-#[test]
-fn summaries_of_several_instances_are_compared_by_their_counts() {
-    let summary = |at: u64, instance: &str, count: u64, has_quantiles: bool| {
-        let mut encoder = MetricsEncoder::new();
-        encoder.resource_metrics(|resource| {
-            resource.resource(|resource| {
-                resource.attributes().string("service.instance.id", instance);
-            });
-            resource.scope_metrics(|scope| {
-                scope.metric(|metric| {
-                    metric.name("parsed_seconds").summary(|summary| {
-                        summary.point(|point| {
-                            point.time_unix_nano(at * SECOND_NS).count(count).sum(1.0);
-                            if has_quantiles {
-                                point.quantile(|quantile| {
-                                    quantile.quantile(0.5).value(1.0);
-                                });
-                            }
-                        });
+fn summary(at: u64, instance: &str, (count, sum): (u64, f64), has_quantiles: bool) -> Batch {
+    let mut encoder = MetricsEncoder::new();
+    encoder.resource_metrics(|resource| {
+        resource.resource(|resource| {
+            resource.attributes().string("service.instance.id", instance);
+        });
+        resource.scope_metrics(|scope| {
+            scope.metric(|metric| {
+                metric.name("parsed_seconds").summary(|summary| {
+                    summary.point(|point| {
+                        point.time_unix_nano(at * SECOND_NS).count(count).sum(sum);
+                        if has_quantiles {
+                            point.quantile(|quantile| {
+                                quantile.quantile(0.5).value(1.0);
+                            });
+                        }
                     });
                 });
             });
         });
-        encoder.finish()
+    });
+    encoder.finish()
+}
+
+#[test]
+fn sums_of_summaries_are_compared_where_both_sides_tell_them() {
+    let judged = |sums: [f64; 2]| {
+        let mut metrics = Metrics::new(MetricSettings::default());
+        for step in 1..1440u64 {
+            for (side, phase) in [(Side::Legacy, 3), (Side::New, 9)] {
+                let at = 10_000 + step * 15 + phase;
+                let count = (at - 10_000) * 10;
+                let sum = count as f64 * sums[side as usize];
+                metrics.observe(side, summary(at, "a", (count, sum), true).metrics().unwrap());
+            }
+        }
+        metrics.close(u64::MAX).metrics.remove(0).verdict
     };
+    assert_eq!(judged([0.25, 0.25]).name(), "equivalent");
+    assert_eq!(judged([0.25, 0.0]).name(), "equivalent", "one side does not tell it");
+    let Verdict::Different(finding) = judged([0.25, 0.000_25]) else { panic!() };
+    assert_eq!(finding.cause, Cause::UnitChanged { factor: 1e-3 });
+    assert!(matches!(judged([0.25, 0.2]), Verdict::Different(_)));
+}
+
+#[test]
+fn summaries_of_several_instances_are_compared_by_their_counts() {
     let judged = |has_quantiles: bool, kept: u64| {
         let mut metrics = Metrics::new(MetricSettings::default());
         for step in 1..1440u64 {
             for (side, phase, kept) in [(Side::Legacy, 3, 100), (Side::New, 9, kept)] {
                 for instance in ["a", "b"] {
                     let at = 10_000 + step * 15 + phase;
-                    let batch = summary(at, instance, (at - 10_000) * 10 * kept / 100, has_quantiles);
+                    let batch = summary(at, instance, ((at - 10_000) * 10 * kept / 100, 1.0), has_quantiles);
                     metrics.observe(side, batch.metrics().unwrap());
                 }
             }

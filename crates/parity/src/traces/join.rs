@@ -6,6 +6,7 @@ use hashbrown::HashMap;
 use otlp::{SpanId, TraceId};
 
 use super::PopulationVerdict;
+use super::names::{NameId, Tables, event_field};
 use super::span::{Field, Span};
 use crate::evidence::EValue;
 use crate::thinning::loss_interval;
@@ -36,9 +37,29 @@ struct Service {
     /// Spans of one side alone.
     only: [u64; 2],
     /// Matched spans by the field in which they differ.
-    differing: BTreeMap<String, u64>,
+    differing: BTreeMap<Differing, u64>,
     /// Matched spans by the attribute that a side lacks.
-    lacking: [BTreeMap<String, u64>; 2],
+    lacking: [BTreeMap<NameId, u64>; 2],
+    /// Matched spans with links.
+    linked: [u64; 2],
+}
+
+/// A field of spans.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Differing {
+    Of(&'static str),
+    Event(NameId),
+    Attribute(NameId),
+}
+
+impl Differing {
+    fn text(self, tables: &Tables) -> String {
+        match self {
+            Differing::Of(name) => name.to_owned(),
+            Differing::Event(name) => event_field(tables.events.text(name)),
+            Differing::Attribute(key) => format!("attribute {}", tables.keys.text(key)),
+        }
+    }
 }
 
 impl Join {
@@ -50,13 +71,13 @@ impl Join {
         self.matches > 0
     }
 
-    pub(super) fn observe(&mut self, side: Side, span: Span) {
+    pub(super) fn observe(&mut self, side: Side, span: Span, tables: &Tables) {
         let key = (span.trace_id, span.span_id);
         match self.waiting.remove(&key) {
             Some((other, known)) if other != side => {
                 self.order.remove(&(known.end_unix_ns, key));
                 let (legacy, new) = if side == Side::New { (known, span) } else { (span, known) };
-                self.pair(&legacy, &new);
+                self.pair(&legacy, &new, tables);
             }
             // The same span again from the same side: the first one is kept.
             Some(known) => {
@@ -72,23 +93,22 @@ impl Join {
         }
     }
 
-    fn pair(&mut self, legacy: &Span, new: &Span) {
+    fn pair(&mut self, legacy: &Span, new: &Span, tables: &Tables) {
         self.matches += 1;
         let Some(service) = self.service(&legacy.service) else { return };
         service.matched += 1;
+        service.linked[Side::Legacy as usize] += u64::from(!legacy.links.is_empty());
+        service.linked[Side::New as usize] += u64::from(!new.links.is_empty());
         let mut is_equal = true;
-        let count = |map: &mut BTreeMap<String, u64>, key: &str| {
-            if map.len() < FIELDS_MAX || map.contains_key(key) {
-                *map.entry(key.to_owned()).or_default() += 1;
-            }
-        };
-        legacy.compare(new, |field| {
+        legacy.compare(new, &tables.resources, |field| {
             is_equal = false;
+            let [of_legacy, of_new] = &mut service.lacking;
             match field {
-                Field::Of(name) => count(&mut service.differing, name),
-                Field::Attribute(key) => count(&mut service.differing, &format!("attribute {key}")),
-                Field::OnlyLeft(key) => count(&mut service.lacking[Side::New as usize], key),
-                Field::OnlyRight(key) => count(&mut service.lacking[Side::Legacy as usize], key),
+                Field::Of(name) => count(&mut service.differing, Differing::Of(name)),
+                Field::Event(name) => count(&mut service.differing, Differing::Event(name)),
+                Field::Attribute(key) => count(&mut service.differing, Differing::Attribute(key)),
+                Field::OnlyLeft(key) => count(of_new, key),
+                Field::OnlyRight(key) => count(of_legacy, key),
             }
         });
         service.equal += u64::from(is_equal);
@@ -116,20 +136,29 @@ impl Join {
         }
     }
 
-    pub(super) fn verdicts(&self, demand: &Demand) -> Vec<PopulationVerdict> {
-        let verdicts = self.services.iter().map(|(name, service)| PopulationVerdict {
-            population: name.to_string(),
-            strength: service.strength(demand),
-            verdict: service.verdict(demand),
-            legacy: service.matched + service.only[Side::Legacy as usize],
-            new: service.matched + service.only[Side::New as usize],
+    pub(super) fn verdicts(&self, demand: &Demand, tables: &Tables) -> Vec<PopulationVerdict> {
+        let verdicts = self.services.iter().map(|(name, service)| {
+            let verdict = service.verdict(demand, tables);
+            PopulationVerdict {
+                population: name.to_string(),
+                strength: service.strength(&verdict, demand),
+                verdict,
+                legacy: service.matched + service.only[Side::Legacy as usize],
+                new: service.matched + service.only[Side::New as usize],
+            }
         });
         verdicts.collect()
     }
 }
 
+fn count<K: Ord>(map: &mut BTreeMap<K, u64>, key: K) {
+    if map.len() < FIELDS_MAX || map.contains_key(&key) {
+        *map.entry(key).or_default() += 1;
+    }
+}
+
 impl Service {
-    fn verdict(&self, demand: &Demand) -> Verdict {
+    fn verdict(&self, demand: &Demand, tables: &Tables) -> Verdict {
         let all = self.matched + self.only[0] + self.only[1];
         // What one side alone has is missing on the other.
         let interval =
@@ -142,7 +171,7 @@ impl Service {
                 return Verdict::Different(self.finding(cause));
             }
         }
-        if let Some(cause) = self.systematic(demand) {
+        if let Some(cause) = self.systematic(demand, tables) {
             return Verdict::Different(self.finding(cause));
         }
         let margin_ratio = of_new.high.max(of_legacy.high);
@@ -161,8 +190,8 @@ impl Service {
 
     /// How strong a loss is: what is missing now and then, as at the ends of what was seen, may be chance. Fields that
     /// differ are none.
-    fn strength(&self, demand: &Demand) -> EValue {
-        let Verdict::Different(Finding { cause: Cause::Loss { side, .. }, .. }) = self.verdict(demand) else {
+    fn strength(&self, verdict: &Verdict, demand: &Demand) -> EValue {
+        let Verdict::Different(Finding { cause: Cause::Loss { side, .. }, .. }) = verdict else {
             return EValue::CERTAIN;
         };
         let all = self.matched + self.only[0] + self.only[1];
@@ -171,21 +200,25 @@ impl Service {
     }
 
     /// A field in which more spans differ than the margin allows: the one with the most.
-    fn systematic(&self, demand: &Demand) -> Option<Cause> {
+    fn systematic(&self, demand: &Demand, tables: &Tables) -> Option<Cause> {
         let is_many = |count: u64| {
             let interval = loss_interval(self.matched as f64, count as f64, 0.0, demand.confidence);
             interval.low > demand.margin_ratio
         };
         for side in [Side::New, Side::Legacy] {
-            let most = self.lacking[side as usize].iter().max_by_key(|(_, count)| **count);
-            if let Some((key, _)) = most.filter(|(_, count)| is_many(**count)) {
-                return Some(Cause::AttributeMissing { side, key: key.clone() });
+            let lacking = self.lacking[side as usize].iter().map(|(key, count)| (*count, tables.keys.text(*key)));
+            let most = lacking.max_by_key(|(count, key)| (*count, std::cmp::Reverse(*key)));
+            if let Some((_, key)) = most.filter(|(count, _)| is_many(*count)) {
+                return Some(Cause::AttributeMissing { side, key: key.to_owned() });
             }
         }
-        let mut fields: Vec<(&String, u64)> = self.differing.iter().map(|(name, count)| (name, *count)).collect();
-        fields.retain(|(_, count)| is_many(*count));
-        fields.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
-        let fields: Vec<String> = fields.into_iter().take(5).map(|(name, _)| name.clone()).collect();
+        // Where the legacy side shows no link at all, its protocol has none: libraries leave them out for Zipkin.
+        let has_links = self.linked[Side::Legacy as usize] > 0;
+        let compared = self.differing.iter().filter(|(field, _)| has_links || **field != Differing::Of("links"));
+        let mut fields: Vec<(u64, String)> =
+            compared.filter(|(_, count)| is_many(**count)).map(|(field, count)| (*count, field.text(tables))).collect();
+        fields.sort_by(|(one, name), (two, other)| two.cmp(one).then_with(|| name.cmp(other)));
+        let fields: Vec<String> = fields.into_iter().take(5).map(|(_, name)| name).collect();
         (!fields.is_empty()).then_some(Cause::FieldsDiffer { fields })
     }
 

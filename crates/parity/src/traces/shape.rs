@@ -7,126 +7,140 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use hashbrown::HashMap;
-use otlp::{SpanId, TraceId};
-use xxhash_rust::xxh3::xxh3_64;
+use otlp::TraceId;
 
-use super::PopulationVerdict;
+use super::contents::Feature;
+use super::names::Tables;
+use super::population::{Population, Room};
 use super::span::Span;
-use crate::evidence::{EValue, Looks};
+use super::tree::{Node, Tree};
+use super::{Ids, PopulationVerdict};
+use crate::evidence::EValue;
 use crate::thinning::loss_interval;
-use crate::verdict::{Cause, Demand, Finding, Needs, Percent, Side, Verdict};
+use crate::verdict::{Cause, Demand, Side, Verdict};
 
-/// So many traces of a side are open, so many spans of one are kept, so many operations and shapes are told apart.
+/// So many traces of a side are open, and so many spans of one and of all of them, and things that spans have, are kept;
+/// so many operations that traces begin with are told apart.
 const TRACES_MAX: usize = 20_000;
 const SPANS_MAX: usize = 500;
-const OPERATIONS_MAX: usize = 1000;
-const SHAPES_MAX: usize = 200;
-
-/// A difference of shapes is suspected at this chance of being wrong at one look; whether it is claimed is judged among
-/// everything that is compared.
-const FALSE_ALARM: f64 = 1e-3;
+const OPEN_SPANS_MAX: usize = 1_000_000;
+const OPEN_FEATURES_MAX: usize = 4_000_000;
+const POPULATIONS_MAX: usize = 1000;
 
 /// Fewer traces more than this share of them may have begun before the other side looked.
 const IN_PIECES_MIN: f64 = 0.02;
 
-#[derive(Clone, Debug)]
-struct Node {
-    span_id: SpanId,
-    parent_id: Option<SpanId>,
-    label: u64,
-    operation: Box<str>,
-}
-
 #[derive(Clone, Debug, Default)]
 struct Open {
     nodes: Vec<Node>,
+    /// What the spans have, one after the other.
+    features: Vec<Feature>,
     end_unix_ns: u64,
 }
 
-/// What is known of the traces that begin with one operation.
-#[derive(Clone, Debug, Default)]
-struct Operation {
-    traces: [u64; 2],
-    spans: [u64; 2],
-    shapes: BTreeMap<u64, [u64; 2]>,
-    other_shapes: [u64; 2],
-    /// What the test of the shapes comes to over all looks.
-    looks: Looks,
+/// The traces of a side that are not whole yet.
+#[derive(Debug, Default)]
+struct Opened {
+    traces: HashMap<TraceId, Open, foldhash::fast::RandomState>,
+    order: BTreeSet<(u64, TraceId)>,
+    spans: usize,
+    features: usize,
 }
 
 /// Puts traces together and counts their shapes.
 #[derive(Debug, Default)]
 pub(super) struct Shapes {
-    open: [HashMap<TraceId, Open, foldhash::fast::RandomState>; 2],
-    order: [BTreeSet<(u64, TraceId)>; 2],
-    operations: BTreeMap<Box<str>, Operation>,
+    open: [Opened; 2],
+    populations: BTreeMap<Box<str>, Population>,
+    room: Room,
     /// Traces with a span whose parent is not among them.
     broken: [u64; 2],
     traces: [u64; 2],
     spans: [u64; 2],
 }
 
-impl Shapes {
-    pub(super) fn observe(&mut self, side: Side, span: &Span) {
-        let at = side as usize;
-        let open = self.open[at].entry(span.trace_id).or_default();
+impl Opened {
+    /// Takes in a span; of one whose ids are shared, what it has is compared elsewhere.
+    fn observe(&mut self, span: &Span, ids: Ids) {
+        let open = self.traces.entry(span.trace_id).or_default();
         if open.nodes.len() >= SPANS_MAX || open.nodes.iter().any(|node| node.span_id == span.span_id) {
             return;
         }
-        self.order[at].remove(&(open.end_unix_ns, span.trace_id));
-        open.end_unix_ns = open.end_unix_ns.max(span.end_unix_ns);
-        self.order[at].insert((open.end_unix_ns, span.trace_id));
-        let operation = format!("{} {}", span.service, normalized(&span.name));
-        let label = xxh3_64(format!("{operation}\0{:?}\0{}", span.kind, span.is_error).as_bytes());
-        let (span_id, parent_id) = (span.span_id, span.parent_id);
-        open.nodes.push(Node { span_id, parent_id, label, operation: operation.into() });
-        if self.open[at].len() > TRACES_MAX {
-            self.seal_oldest(side);
+        if open.nodes.is_empty() || open.end_unix_ns < span.end_unix_ns {
+            self.order.remove(&(open.end_unix_ns, span.trace_id));
+            open.end_unix_ns = span.end_unix_ns;
+            self.order.insert((open.end_unix_ns, span.trace_id));
+        }
+        if ids == Ids::Separate {
+            let before = open.features.len();
+            open.features.extend(Feature::of(span));
+            self.features += open.features.len() - before;
+        }
+        self.spans += 1;
+        open.nodes.push(Node {
+            span_id: span.span_id,
+            parent_id: span.parent_id,
+            start_us: span.start_us,
+            label: span.label,
+            operation: span.operation,
+            is_error: span.is_error,
+            resource: span.resource,
+            features_end: u32::try_from(open.features.len()).unwrap_or(u32::MAX),
+        });
+    }
+
+    fn is_full(&self) -> bool {
+        self.traces.len() > TRACES_MAX || self.spans > OPEN_SPANS_MAX || self.features > OPEN_FEATURES_MAX
+    }
+
+    fn take_oldest(&mut self) -> Option<Open> {
+        let (_, trace_id) = self.order.pop_first()?;
+        let open = self.traces.remove(&trace_id)?;
+        self.spans -= open.nodes.len();
+        self.features -= open.features.len();
+        Some(open)
+    }
+}
+
+impl Shapes {
+    pub(super) fn observe(&mut self, side: Side, span: &Span, ids: Ids, tables: &Tables) {
+        let open = &mut self.open[side as usize];
+        open.observe(span, ids);
+        if open.is_full() {
+            self.seal_oldest(side, tables);
         }
     }
 
-    pub(super) fn seal(&mut self, watermark_unix_ns: u64, demand: &Demand) {
+    pub(super) fn seal(&mut self, watermark_unix_ns: u64, demand: &Demand, tables: &Tables) {
         for side in [Side::Legacy, Side::New] {
-            while self.order[side as usize].first().is_some_and(|(end, _)| *end < watermark_unix_ns) {
-                self.seal_oldest(side);
+            while self.open[side as usize].order.first().is_some_and(|(end, _)| *end < watermark_unix_ns) {
+                self.seal_oldest(side, tables);
             }
         }
-        self.operations.values_mut().for_each(|operation| operation.look(demand));
+        self.populations.values_mut().for_each(|population| population.look(demand));
     }
 
-    fn seal_oldest(&mut self, side: Side) {
+    fn seal_oldest(&mut self, side: Side, tables: &Tables) {
         let at = side as usize;
-        let Some((_, trace_id)) = self.order[at].pop_first() else { return };
-        let Some(open) = self.open[at].remove(&trace_id) else { return };
-        let tree = Tree::of(&open.nodes);
+        let Some(Open { nodes, features, .. }) = self.open[at].take_oldest() else { return };
+        let tree = Tree::of(&nodes);
         self.traces[at] += 1;
-        self.spans[at] += open.nodes.len() as u64;
-        self.broken[at] += u64::from(tree.roots.len() != 1 || tree.is_orphaned);
-        let Some(root) = tree.roots.first() else { return };
-        let operation = &open.nodes[*root].operation;
-        if self.operations.len() >= OPERATIONS_MAX && !self.operations.contains_key(operation) {
+        self.spans[at] += nodes.len() as u64;
+        self.broken[at] += u64::from(tree.is_broken());
+        let Some(operation) = tree.roots.first().and_then(|root| nodes[*root].operation) else { return };
+        let name = operation.text(tables);
+        if self.populations.len() >= POPULATIONS_MAX && !self.populations.contains_key(name.as_str()) {
             return;
         }
-        let known = self.operations.entry(operation.clone()).or_default();
-        known.traces[at] += 1;
-        known.spans[at] += open.nodes.len() as u64;
-        let shape = tree.shape(&open.nodes);
-        match known.shapes.len() < SHAPES_MAX || known.shapes.contains_key(&shape) {
-            true => known.shapes.entry(shape).or_default()[at] += 1,
-            false => known.other_shapes[at] += 1,
-        }
+        let population = self.populations.entry(name.into()).or_default();
+        population.observe(side, &nodes, &features, &tree, &mut self.room);
     }
 
-    pub(super) fn verdicts(&self, demand: &Demand) -> Vec<PopulationVerdict> {
+    pub(super) fn verdicts(&self, demand: &Demand, tables: &Tables) -> Vec<PopulationVerdict> {
         let fragmented = self.fragmented(demand).map(|verdict| (verdict, self.strength_of_fragments(demand)));
-        let verdicts = self.operations.iter().map(|(name, operation)| {
-            let of_operation = || {
-                let verdict = operation.verdict(demand);
-                let strength = operation.strength(&verdict, demand);
-                (verdict, strength)
-            };
-            let (verdict, strength) = fragmented.clone().unwrap_or_else(of_operation);
-            let [legacy, new] = operation.traces;
+        let verdicts = self.populations.iter().map(|(name, population)| {
+            let (verdict, strength) = fragmented.clone().unwrap_or_else(|| population.judge(demand, tables));
+            let [legacy, new] = population.traces;
             PopulationVerdict { population: name.to_string(), verdict, strength, legacy, new }
         });
         verdicts.collect()
@@ -197,158 +211,5 @@ impl Shapes {
             self.spans[0], self.traces[0], self.spans[1], self.traces[1]
         );
         Some(Verdict::different(Cause::TracesFragmented { side, ratio: added.low }, evidence))
-    }
-}
-
-/// The tree of a trace, as indexes of its spans.
-struct Tree {
-    children: Vec<Vec<usize>>,
-    roots: Vec<usize>,
-    is_orphaned: bool,
-}
-
-impl Tree {
-    fn of(nodes: &[Node]) -> Tree {
-        let at: HashMap<SpanId, usize> = nodes.iter().enumerate().map(|(at, node)| (node.span_id, at)).collect();
-        let mut tree = Tree { children: vec![Vec::new(); nodes.len()], roots: Vec::new(), is_orphaned: false };
-        for (index, node) in nodes.iter().enumerate() {
-            match node.parent_id.map(|parent| at.get(&parent)) {
-                Some(Some(parent)) if *parent != index => tree.children[*parent].push(index),
-                parent => {
-                    tree.is_orphaned |= parent.is_some();
-                    tree.roots.push(index);
-                }
-            }
-        }
-        tree
-    }
-
-    /// A hash of the tree that does not depend on the order of children. Spans that are each other's ancestors have no
-    /// root and are left out.
-    fn shape(&self, nodes: &[Node]) -> u64 {
-        let mut hashes = vec![0u64; nodes.len()];
-        let mut stack: Vec<(usize, bool)> = self.roots.iter().map(|root| (*root, false)).collect();
-        while let Some((at, is_done)) = stack.pop() {
-            if is_done {
-                let mut below: Vec<u64> = self.children[at].iter().map(|child| hashes[*child]).collect();
-                below.sort_unstable();
-                let bytes: Vec<u8> = std::iter::once(nodes[at].label).chain(below).flat_map(u64::to_le_bytes).collect();
-                hashes[at] = xxh3_64(&bytes);
-            } else {
-                stack.push((at, true));
-                stack.extend(self.children[at].iter().map(|child| (*child, false)));
-            }
-        }
-        let mut roots: Vec<u64> = self.roots.iter().map(|root| hashes[*root]).collect();
-        roots.sort_unstable();
-        xxh3_64(&roots.iter().flat_map(|hash| hash.to_le_bytes()).collect::<Vec<u8>>())
-    }
-}
-
-impl Operation {
-    fn verdict(&self, demand: &Demand) -> Verdict {
-        let [legacy, new] = self.traces;
-        for (side, count) in [(Side::Legacy, legacy), (Side::New, new)] {
-            if count == 0 {
-                return Verdict::Inconclusive { needs: Needs::Data { from: side } };
-            }
-        }
-        let (side, events, kept) = if new < legacy { (Side::New, legacy, new) } else { (Side::Legacy, new, legacy) };
-        let lost = loss_interval(events as f64, (events - kept) as f64, 0.0, demand.confidence);
-        if lost.low > demand.margin_ratio / 2.0 && lost.high > demand.margin_ratio {
-            let cause = Cause::Loss { side, ratio_low: lost.low, ratio_high: lost.high };
-            return Verdict::Different(self.finding(cause));
-        }
-        let (drift, error) = self.drift();
-        if drift - error > demand.margin_ratio {
-            return Verdict::Different(self.finding(Cause::FieldsDiffer { fields: vec!["shape".to_owned()] }));
-        }
-        let margin_ratio = lost.high.max(drift);
-        if margin_ratio <= demand.margin_ratio {
-            return Verdict::Equivalent { margin_ratio, confidence: demand.confidence, remark: None };
-        }
-        let seen = events as f64;
-        let more = seen * (margin_ratio / demand.margin_ratio - 1.0);
-        Verdict::Inconclusive { needs: Needs::Events { seen, more, margin_ratio } }
-    }
-
-    /// Looks at the shapes again, where there is enough more of them.
-    fn look(&mut self, demand: &Demand) {
-        let seen = u32::try_from(self.traces[0].min(self.traces[1])).unwrap_or(u32::MAX);
-        let mut looks = self.looks;
-        looks.look(seen, || {
-            let beyond = self.drift().0 - demand.margin_ratio - self.usual_drift();
-            (seen > 0).then(|| -2.0 * f64::from(seen) * beyond.max(0.0).powi(2))
-        });
-        self.looks = looks;
-    }
-
-    fn strength(&self, verdict: &Verdict, demand: &Demand) -> EValue {
-        let [legacy, new] = self.traces;
-        match verdict {
-            Verdict::Different(Finding { cause: Cause::Loss { .. }, .. }) => {
-                let (events, lost) = (legacy.max(new) as f64, legacy.abs_diff(new) as f64);
-                EValue::of_loss(events, lost, demand.margin_ratio / 2.0).shared_by(2)
-            }
-            _ => self.looks.strength().shared_by(2),
-        }
-    }
-
-    /// How far shapes are apart by chance on average, at most.
-    fn usual_drift(&self) -> f64 {
-        let all = self.shapes.values().copied().chain([self.other_shapes]);
-        let shapes = all.filter(|[one, two]| one + two > 0).count() as f64;
-        (shapes / self.traces[0].min(self.traces[1]) as f64).sqrt()
-    }
-
-    /// The share of traces whose shape the other side does not have as often, and what chance can do to it: the two sides
-    /// count the same requests, but not from the same moment on.
-    fn drift(&self) -> (f64, f64) {
-        let [legacy, new] = self.traces.map(|traces| traces as f64);
-        let all = self.shapes.values().copied().chain([self.other_shapes]);
-        let distance: f64 = all.map(|[one, two]| (one as f64 / legacy - two as f64 / new).abs()).sum();
-        // Half the sum of absolute differences stays, but for that chance, below this (McDiarmid).
-        let count = legacy.min(new);
-        let error = self.usual_drift() + (-FALSE_ALARM.ln() / (2.0 * count)).sqrt();
-        (distance / 2.0, error)
-    }
-
-    fn finding(&self, cause: Cause) -> Finding {
-        let per_trace = |at: usize| self.spans[at] as f64 / self.traces[at].max(1) as f64;
-        let evidence = format!(
-            "{} traces of {:.1} spans on the legacy side, {} of {:.1} on the new one, of {} shapes; {} of them have \
-             other shapes",
-            self.traces[0],
-            per_trace(0),
-            self.traces[1],
-            per_trace(1),
-            self.shapes.len(),
-            Percent(self.drift().0),
-        );
-        Finding { cause, evidence, since_unix_ns: None }
-    }
-}
-
-/// A name without what differs from request to request: numbers, ids.
-fn normalized(name: &str) -> String {
-    let is_id = |part: &str| {
-        let digits = part.bytes().filter(u8::is_ascii_digit).count();
-        digits == part.len()
-            || (part.len() >= 8 && digits >= 2 && part.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-'))
-    };
-    let parts: Vec<&str> =
-        name.split('/').map(|part| if !part.is_empty() && is_id(part) { "*" } else { part }).collect();
-    parts.join("/")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::normalized;
-
-    #[test]
-    fn names_lose_what_differs_from_request_to_request() {
-        assert_eq!(normalized("GET /cart/17/items"), "GET /cart/*/items");
-        assert_eq!(normalized("/u/3fa85f64-5717-4562-b3fc-2c963f66afa6"), "/u/*");
-        assert_eq!(normalized("checkout"), "checkout");
     }
 }

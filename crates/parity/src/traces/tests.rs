@@ -150,3 +150,8 @@ fn a_share_of_the_traces_is_the_same_share_on_both_sides() {
     // Each trace has three spans.
     assert!((200..400).contains(&shop.legacy) && shop.legacy.is_multiple_of(3), "{shop:?}");
 }
+
+mod calls;
+mod protocols;
+mod separate;
+mod shared;

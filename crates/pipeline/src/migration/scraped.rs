@@ -20,8 +20,9 @@ pub(super) fn without_scrapes(report: Report) -> Report {
         let is_one_sided = subject.legacy_names.is_empty() != subject.new_names.is_empty();
         !(subject.signal == "metrics" && is_one_sided && OF_SCRAPES.contains(&subject.name.as_str()))
     };
-    let (kept, collisions) = (report.subjects.into_iter().filter(is_kept).collect(), report.collisions);
-    Report { collisions, ..Report::of(kept, Vec::new(), report.left_out) }
+    let Report { subjects, collisions, left_out, releases, suggestions, .. } = report;
+    let kept = subjects.into_iter().filter(is_kept).collect();
+    Report { collisions, releases, suggestions, ..Report::of(kept, Vec::new(), left_out) }
 }
 
 #[cfg(test)]

@@ -28,6 +28,8 @@ pub(crate) enum Fault {
     Changed(f64),
     /// An attribute is gone.
     Attribute,
+    /// The events of a span are gone.
+    Event,
     /// The values of an attribute are written in another case.
     Rewritten,
     /// One of the callees begins traces of its own.
@@ -171,6 +173,15 @@ fn trace(number: u64, now: f64, fault: Fault, is_changed: bool, ids: u64) -> Bat
                         span.start_time_unix_nano(ns(now)).end_time_unix_nano(ns(now + 0.05));
                         if fault != Fault::Attribute {
                             span.attributes().string("region", "eu");
+                        }
+                        // What only some requests have: the same ones on both sides.
+                        if number.is_multiple_of(3) {
+                            span.attributes().string("user", "known");
+                        }
+                        if fault != Fault::Event && at == 3 {
+                            span.event(|event| {
+                                event.time_unix_nano(ns(now + 0.01)).name("retry");
+                            });
                         }
                     });
                 }

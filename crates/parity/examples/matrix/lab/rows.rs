@@ -222,7 +222,7 @@ fn distributions() -> Vec<Row> {
 }
 
 fn others() -> Vec<Row> {
-    use events::Fault::{Attribute, Changed, Fragmented, Loss, OneMissing, Rewritten, Twice};
+    use events::Fault::{Attribute, Changed, Event, Fragmented, Loss, OneMissing, Rewritten, Twice};
     let attribute = Some(Failure::AttributeChanged);
     let twice = Some(Failure::DuplicateWriters);
     let propagators = Some(Failure::MixedPropagators);
@@ -241,10 +241,13 @@ fn others() -> Vec<Row> {
         faulty_events(shared, "1 % lost (1/s)", LOSS, LOST, Of::Shared, Loss(0.01)),
         faulty_events(shared, "5 % lost (1/s)", LOSS, LOST, Of::Shared, Loss(0.05)),
         faulty_events(shared, "attribute dropped", missing, attribute, Of::Shared, Attribute),
+        faulty_events(shared, "event dropped", fields, None, Of::Shared, Event),
         faulty_events(shared, "5 % of one name changed", fields, None, Of::Shared, Changed(0.05)),
         faulty_events(shared, "fragmented", fragments, propagators, Of::Shared, Fragmented),
         faulty_events(separate, "1 % lost (1/s)", LOSS, LOST, Of::Separate, Loss(0.01)),
         faulty_events(separate, "5 % lost (1/s)", LOSS, LOST, Of::Separate, Loss(0.05)),
+        faulty_events(separate, "attribute dropped", missing, attribute, Of::Separate, Attribute),
+        faulty_events(separate, "event dropped", fields, None, Of::Separate, Event),
         faulty_events(separate, "20 % of one name changed", fields, None, Of::Separate, Changed(0.2)),
         faulty_events(separate, "fragmented", fragments, propagators, Of::Separate, Fragmented),
     ]
