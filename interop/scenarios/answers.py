@@ -5,12 +5,17 @@ program under test, which sends them on to one Jaeger over Jaeger's protocol,
 to a second one over OTLP, and to a third one with an attribute renamed. Log
 records go to two VictoriaLogs. `crossfade parity` must find the first two of
 each equal, and name what is provoked: a renamed attribute, spans and lines
-that only one side got, other texts. And what a Prometheus writes, captured as
-it was sent, must be what it answers."""
+that only one side got, other texts. What a Prometheus writes, captured as it was
+sent, must be what it answers. And two more get the same histograms in other
+forms over OTLP: exponential ones of two scales, explicit ones that one keeps
+as classic and the other as native ones, explicit ones and exponential ones."""
 
 from __future__ import annotations
 
+import bisect
 import json
+import math
+import random
 import subprocess
 import threading
 import time
@@ -22,8 +27,8 @@ from harness.lab import Lab, http_ok
 from harness.subject import TELEMETRY, check_balance, check_stop, pending_items
 from harness.tools import INTEROP
 
-ABOUT = "two Jaegers, two VictoriaLogs, a Prometheus and what it wrote: `crossfade parity` finds them equal, and names what is provoked"
-NEEDS = ("old_python", "jaeger", "victorialogs")
+ABOUT = "two Jaegers, two VictoriaLogs, a Prometheus and what it wrote, histograms in two forms: `crossfade parity` finds them equal, and names what is provoked"
+NEEDS = ("old_python", "jaeger", "victorialogs", "prometheus3")
 
 CONFIG = """
 receivers:
@@ -63,6 +68,12 @@ SPANS = 900
 LINES = 1200
 EQUAL, DIFFERENT, OPEN = 0, 1, 2
 
+BOUNDS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10]
+# Each metric with its form on the legacy side and on the new one: the scale, or none for an explicit histogram; and what the
+# values of the new side are multiplied by.
+HISTOGRAMS = {"scales": (3, 5, 1), "bounds": (None, None, 1), "forms": (None, 3, 1), "moved": (3, 3, 2)}
+HISTOGRAMS_S = 540
+
 
 def run(lab: Lab) -> None:
     """Both signals through one process, then the Prometheus."""
@@ -92,6 +103,7 @@ def run(lab: Lab) -> None:
     for jaeger in [*jaegers.values(), beside]:
         jaeger.end()
     _capture(lab)
+    _native_histograms(lab)
 
 
 def _traces(lab: Lab, places: dict[str, str], jaegers: dict[str, Jaeger]) -> None:
@@ -162,6 +174,45 @@ remote_write:
     verdicts = report["counts"]
     held = verdicts.get("different", 0) == 0 and verdicts.get("equivalent", 0) > 0
     lab.check("nothing of it differs", held, f"{verdicts}, {report['legacy']['items']} and {report['new']['items']} points")
+
+
+def _native_histograms(lab: Lab) -> None:
+    """Nine minutes of histograms, the newest of them of now, as fast as two servers take them."""
+    configs = {"legacy": "{}", "new": "otlp: {convert_histograms_to_nhcb: true}"}
+    arguments = ["--web.enable-otlp-receiver", "--enable-feature=native-histograms"]
+    urls = [lab.prometheus(f"histograms-{side}", config, arguments, lab.tools.prometheus3) for side, config in configs.items()]
+    chance = random.Random(5)
+    seconds = [[chance.expovariate(5) for _ in range(200)] for _ in range(HISTOGRAMS_S)]
+    start, values = int(time.time()) - HISTOGRAMS_S, []
+    for at, more in enumerate(seconds, 1):
+        values += more
+        for side, phase in ((0, 0), (1, 2)):
+            if at % 5 == phase:
+                metrics = [_histogram(name, form[side], values, form[2] if side else 1, start + at) for name, form in HISTOGRAMS.items()]
+                _post(f"{urls[side]}/api/v1/otlp/v1/metrics", {"resourceMetrics": [{"scopeMetrics": [{"metrics": metrics}]}]})
+    report = _compared(lab, "histograms whose values were doubled differ, among others", *urls, DIFFERENT)
+    verdicts = {subject["name"]: subject["verdict"]["verdict"] for subject in report["subjects"]}
+    expected = {name: "different" if factor != 1 else "equivalent" for name, (_, _, factor) in HISTOGRAMS.items()}
+    lab.check("the same values are equal in every form of a histogram", verdicts == expected, f"{verdicts} {report['notes']}")
+
+
+def _histogram(name: str, scale: int | None, values: list[float], factor: float, at_s: int) -> dict:
+    """A metric of OTLP with a point: an explicit histogram, or an exponential one of a scale."""
+    point = {"timeUnixNano": str(at_s * 10**9), "count": str(len(values)), "sum": sum(values) * factor}
+    counts: dict[int, int] = {}
+    for value in values:
+        if scale is None:
+            index = bisect.bisect_left(BOUNDS, value * factor)
+        else:
+            index = math.ceil(math.log2(value * factor) * 2**scale) - 1
+        counts[index] = counts.get(index, 0) + 1
+    low, high = (0, len(BOUNDS)) if scale is None else (min(counts), max(counts))
+    dense = [str(counts.get(index, 0)) for index in range(low, high + 1)]
+    if scale is None:
+        kind, buckets = "histogram", {"explicitBounds": BOUNDS, "bucketCounts": dense}
+    else:
+        kind, buckets = "exponentialHistogram", {"scale": scale, "positive": {"offset": low, "bucketCounts": dense}}
+    return {"name": name, kind: {"aggregationTemporality": 2, "dataPoints": [{**point, **buckets}]}}
 
 
 def _compared(lab: Lab, sentence: str, legacy: str, new: str, expected: int | None, *more: str) -> dict:

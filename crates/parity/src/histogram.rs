@@ -95,6 +95,23 @@ impl Buckets {
     }
 }
 
+impl Buckets {
+    /// Whether a bound is among those that it has, and not between two of them.
+    fn tells(&self, cumulative: &[(f64, f64)], bound: f64) -> bool {
+        match self {
+            Buckets::Explicit(_) => {
+                let at = cumulative.partition_point(|(known, _)| *known < bound && !same(*known, bound));
+                cumulative.get(at).is_some_and(|(known, _)| same(*known, bound))
+            }
+            Buckets::Exponential { scale, .. } => {
+                let step = 2f64.powi((-scale).clamp(0, 11));
+                let power = bound.log2() / step;
+                power.is_finite() && same(power, power.round())
+            }
+        }
+    }
+}
+
 /// Compares a histogram of one side with that of the other.
 #[derive(Clone, Debug, Default)]
 pub struct Histogram {
@@ -173,7 +190,10 @@ impl Histogram {
         let cumulative = distribution.buckets.cumulative();
         self.choose_bounds(side, &distribution.buckets, &cumulative);
         for (bound, counter) in &mut self.bounds {
-            counter.observe_sealed(side, count(up_to(&cumulative, *bound)));
+            // A side may go over from one form of a histogram to the other, with bounds that the first one does not have.
+            if distribution.buckets.tells(&cumulative, *bound) {
+                counter.observe_sealed(side, count(up_to(&cumulative, *bound)));
+            }
         }
         // A reset makes what was first worthless.
         let first = &mut self.first[side as usize];
@@ -313,7 +333,8 @@ impl Histogram {
         let (first, below) = *new.next()?;
         let count = self.last[1].as_ref()?.count;
         let is_flat = count >= QUANTILE_VALUES_MIN && below >= 0.95 * count;
-        (kept >= 3 && is_flat).then(|| {
+        // Where both sides have the powers of ten, most of them are a thousand times another; the first one is not.
+        (kept >= 3 && is_kept(first) && is_flat).then(|| {
             format!(
                 "{below} of {count} values of the new side are at most {first}, its first bound; {kept} of its bounds are \
                  a thousand times those of the legacy side"
@@ -523,6 +544,52 @@ mod tests {
     #[test]
     fn seconds_in_buckets_for_milliseconds_are_named() {
         let Verdict::Different(finding) = compare(|value| value / 1000.0, explicit, explicit) else { panic!() };
+        assert_eq!(finding.cause, Cause::SecondsInMillisecondBuckets);
+    }
+
+    /// One side has explicit bounds, and the other goes over to an exponential histogram, or the other way round.
+    #[test]
+    fn a_side_that_goes_over_to_another_form_is_equal_at_the_bounds_of_both() {
+        let with_powers = |values: &[f64]| {
+            let bounds = [1.0, 3.0, 4.0, 10.0, 16.0, 50.0, 64.0, 100.0];
+            let count = |bound: &f64| (*bound, values.iter().filter(|value| **value <= *bound).count() as f64);
+            Buckets::Explicit(bounds.iter().map(count).collect())
+        };
+        let over = |values: &[f64]| if values.len() < 3000 { with_powers(values) } else { exponential(2)(values) };
+        let back = |values: &[f64]| if values.len() < 3000 { exponential(2)(values) } else { with_powers(values) };
+        for verdict in [
+            compare(|value| value, with_powers, over),
+            compare(|value| value, over, with_powers),
+            compare(|value| value, exponential(3), back),
+        ] {
+            assert!(matches!(verdict, Verdict::Equivalent { .. }), "{verdict:?}");
+        }
+        let shifted = |value: f64| if value > 14.0 && value <= 16.0 { 17.0 } else { value };
+        assert!(matches!(compare(shifted, with_powers, over), Verdict::Different(_)));
+    }
+
+    #[test]
+    fn small_values_under_powers_of_ten_are_small_values() {
+        let powers = |values: &[f64]| {
+            let bound = |power: i32| 10f64.powi(power);
+            let count = |power| (bound(power), values.iter().filter(|value| **value <= bound(power)).count() as f64);
+            Buckets::Explicit((3..9).map(count).collect())
+        };
+        let verdict = compare(|value| value, powers, powers);
+        assert!(matches!(verdict, Verdict::Equivalent { .. }), "{verdict:?}");
+    }
+
+    #[test]
+    fn seconds_that_stayed_seconds_in_bounds_for_milliseconds_are_named() {
+        let with = |factor: f64| {
+            move |values: &[f64]| {
+                let count = |bound: &f64| {
+                    (bound * factor, values.iter().filter(|value| **value <= bound * factor).count() as f64)
+                };
+                Buckets::Explicit(EXPLICIT.iter().map(count).collect())
+            }
+        };
+        let Verdict::Different(finding) = compare(|value| value, with(0.02), with(20.0)) else { panic!() };
         assert_eq!(finding.cause, Cause::SecondsInMillisecondBuckets);
     }
 

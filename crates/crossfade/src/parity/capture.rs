@@ -14,14 +14,14 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use otlp::Batch;
 use parity::Side;
-use prom::write::Read;
 use prom::write::proto::MetricType;
+use prom::write::{NativeHistogram, Read, ReadSeries};
 use report::columns::number;
 use serde::Deserialize;
 use transport::coding::{Coding, decompress};
 
 use super::compare::Bar;
-use super::prometheus::{Catalogue, Sample, Series, batches};
+use super::prometheus::{Catalogue, LeftOut, Sample, Series, batches, left_out};
 use super::recording::{Unpacked, line, unpacked};
 use super::window::Window;
 
@@ -52,28 +52,36 @@ pub(super) struct Captured {
     /// Of the request that was read and is not due yet.
     ahead: Option<Read>,
     /// Samples that are not due yet.
-    waiting: HashMap<Labels, Vec<Sample>>,
+    waiting: HashMap<Labels, Waiting>,
     pub(super) catalogue: Catalogue,
     pub(super) extent: Window,
-    /// Samples that are native histograms, which are not compared.
-    pub(super) native_histograms: u64,
+    /// Samples that are not compared.
+    pub(super) left_out: LeftOut,
 }
 
 type Labels = BTreeMap<String, String>;
+
+/// Samples of a series.
+#[derive(Debug, Default)]
+struct Waiting {
+    samples: Vec<Sample>,
+    histograms: Vec<NativeHistogram>,
+}
 
 impl Captured {
     /// Reads it once to know its metrics, and from when to when it goes.
     pub(super) fn open(side: Side, path: &Path, bar: &Bar) -> anyhow::Result<Captured> {
         let mut requests = Requests::open(path)?;
         let mut catalogue = Catalogue::new(side);
-        let (mut extent, mut native_histograms, mut samples) = (Window::EMPTY, 0, 0);
+        let (mut extent, mut left_out, mut samples) = (Window::EMPTY, LeftOut::default(), 0);
         while let Some(request) = requests.next()? {
             for series in request.series {
-                native_histograms += u64::from(series.native_histograms);
-                samples += series.samples.len() as u64;
-                times(&series.samples).for_each(|time_unix_ms| extent.add(time_unix_ms * 1_000_000));
+                left_out.gauges += u64::from(series.gauge_histograms);
+                samples += (series.samples.len() + series.histograms.len()) as u64;
+                times(&series).for_each(|time_unix_ms| extent.add(time_unix_ms * 1_000_000));
+                let is_empty = series.samples.is_empty() && series.histograms.is_empty();
                 let name = series.labels.into_iter().find(|(name, _)| name == "__name__");
-                if let Some((_, name)) = name.filter(|_| !series.samples.is_empty())
+                if let Some((_, name)) = name.filter(|_| !is_empty)
                     && !catalogue.names.contains(&name)
                 {
                     catalogue.names.insert(name);
@@ -84,7 +92,7 @@ impl Captured {
             bar.say(&format!("{}: {} samples", path.display(), number(samples)));
         }
         let (requests, ahead, waiting) = Default::default();
-        Ok(Captured { path: path.to_owned(), requests, ahead, waiting, catalogue, extent, native_histograms })
+        Ok(Captured { path: path.to_owned(), requests, ahead, waiting, catalogue, extent, left_out })
     }
 
     /// Gives the samples up to a time, put together to metrics.
@@ -100,18 +108,21 @@ impl Captured {
                 None => requests.next()?,
             };
             let Some(request) = next else { break };
-            let newest = request.series.iter().flat_map(|series| times(&series.samples)).max();
+            let newest = request.series.iter().flat_map(times).max();
             if newest.is_some_and(|newest| newest > to_unix_ms.saturating_add(LATE_MS)) {
                 self.ahead = Some(request);
                 break;
             }
             for series in request.series {
-                let samples = self.waiting.entry(series.labels.into_iter().collect()).or_default();
-                let samples_of = series.samples.iter().filter(|sample| is_time(sample.timestamp));
-                samples.extend(
-                    samples_of
-                        .map(|sample| Sample { time_unix_ms: sample.timestamp.unsigned_abs(), value: sample.value }),
-                );
+                let waiting = self.waiting.entry(series.labels.into_iter().collect()).or_default();
+                let samples = series.samples.iter().filter(|sample| is_time(sample.timestamp));
+                let sample = |sample: &prom::write::proto::Sample| Sample {
+                    time_unix_ms: sample.timestamp.unsigned_abs(),
+                    value: sample.value,
+                };
+                waiting.samples.extend(samples.map(sample));
+                let histograms = series.histograms.into_iter();
+                waiting.histograms.extend(histograms.filter(|histogram| is_time(histogram.timestamp)));
             }
         }
         self.give(to_unix_ms, observe);
@@ -120,30 +131,40 @@ impl Captured {
 
     fn give(&mut self, to_unix_ms: u64, observe: &mut impl FnMut(Batch)) {
         let mut due: Vec<Series> = Vec::new();
-        self.waiting.retain(|labels, samples| {
-            let (mut values, later): (Vec<Sample>, Vec<Sample>) =
-                samples.iter().partition(|sample| sample.time_unix_ms <= to_unix_ms);
-            *samples = later;
+        self.waiting.retain(|labels, waiting| {
             // What was sent again after a failure is the same sample.
-            values.sort_by_key(|sample| sample.time_unix_ms);
-            values.dedup_by_key(|sample| sample.time_unix_ms);
-            if !values.is_empty() {
-                due.push(Series { metric: labels.clone(), values, histograms: Vec::new() });
+            let values = due_of(&mut waiting.samples, to_unix_ms, |sample| sample.time_unix_ms);
+            let histograms = due_of(&mut waiting.histograms, to_unix_ms, |one| one.timestamp.unsigned_abs());
+            if !values.is_empty() || !histograms.is_empty() {
+                due.push(Series { metric: labels.clone(), values, histograms });
             }
-            !samples.is_empty()
+            !waiting.samples.is_empty() || !waiting.histograms.is_empty()
         });
         // The order of a map is no order.
         due.sort_by(|one, other| one.metric.cmp(&other.metric));
+        self.left_out.gauges += left_out(&self.catalogue.families, &due);
         batches(&self.catalogue.families, due).into_iter().for_each(observe);
     }
+}
+
+/// Takes what is due, by its time and each time once.
+fn due_of<T>(waiting: &mut Vec<T>, to_unix_ms: u64, time_unix_ms: impl Fn(&T) -> u64) -> Vec<T> {
+    let is_due = |one: &T| time_unix_ms(one) <= to_unix_ms;
+    let (mut due, later): (Vec<T>, Vec<T>) = std::mem::take(waiting).into_iter().partition(is_due);
+    *waiting = later;
+    due.sort_by_key(&time_unix_ms);
+    due.dedup_by_key(|one| time_unix_ms(one));
+    due
 }
 
 fn is_time(unix_ms: i64) -> bool {
     (0..=TIME_MS_MAX).contains(&unix_ms)
 }
 
-fn times(samples: &[prom::write::proto::Sample]) -> impl Iterator<Item = u64> {
-    samples.iter().filter(|sample| is_time(sample.timestamp)).map(|sample| sample.timestamp.unsigned_abs())
+fn times(series: &ReadSeries) -> impl Iterator<Item = u64> {
+    let samples = series.samples.iter().map(|sample| sample.timestamp);
+    let histograms = series.histograms.iter().map(|histogram| histogram.timestamp);
+    samples.chain(histograms).filter(|time| is_time(*time)).map(i64::unsigned_abs)
 }
 
 /// The word that the metadata of a Prometheus HTTP API has for a type.
@@ -248,115 +269,4 @@ fn body_of(line: &[u8]) -> anyhow::Result<bytes::Bytes> {
 }
 
 #[cfg(test)]
-mod tests {
-    use prom::write::proto::{Label, Sample as Written, TimeSeries, WriteRequest};
-    use prost::Message;
-
-    use super::*;
-
-    fn body(name: &str, samples: &[(i64, f64)]) -> Vec<u8> {
-        let label = |(name, value): (&str, &str)| Label { name: name.to_owned(), value: value.to_owned() };
-        let series = TimeSeries {
-            labels: [("__name__", name), ("job", "a")].map(label).to_vec(),
-            samples: samples
-                .iter()
-                .map(|(timestamp, value)| Written { value: *value, timestamp: *timestamp })
-                .collect(),
-            ..TimeSeries::default()
-        };
-        let request = WriteRequest { timeseries: vec![series], metadata: Vec::new() };
-        transport::coding::compress(Coding::Snappy, transport::coding::Level::default(), &request.encode_to_vec())
-            .to_vec()
-    }
-
-    fn check(path: &Path, expected: Result<u64, &str>) {
-        let mut requests = Requests::open(path).unwrap();
-        let mut samples = 0;
-        let ended = loop {
-            match requests.next() {
-                Ok(Some(request)) => samples += request.series.iter().map(|one| one.samples.len() as u64).sum::<u64>(),
-                Ok(None) => break Ok(samples),
-                Err(error) => break Err(format!("{error:#}")),
-            }
-        };
-        match (ended, expected) {
-            (Ok(samples), Ok(expected)) => assert_eq!(samples, expected),
-            (Err(said), Err(expected)) => assert!(said.contains(expected), "{expected} is not in {said}"),
-            (ended, _) => panic!("{ended:?}"),
-        }
-    }
-
-    fn line_of(body: &[u8], coding: &str) -> String {
-        format!("{{\"headers\":{{\"Content-Encoding\":\"{coding}\"}},\"body\":\"{}\"}}\n", STANDARD.encode(body))
-    }
-
-    #[test]
-    fn bodies_stand_on_lines_or_in_files() {
-        let directory = tempfile::tempdir().unwrap();
-        let bodies = directory.path().join("bodies");
-        fs::create_dir(&bodies).unwrap();
-        fs::write(bodies.join("0001"), body("a", &[(1, 1.0)])).unwrap();
-        fs::write(bodies.join("0002"), body("a", &[(2, 1.0), (3, 1.0)])).unwrap();
-        assert!(is_capture(&bodies).unwrap());
-        check(&bodies, Ok(3));
-        let file = directory.path().join("capture.jsonl");
-        let text = line_of(&body("a", &[(1, 1.0)]), "snappy") + "\n" + &line_of(&body("a", &[(2, 1.0)]), "SNAPPY");
-        fs::write(&file, &text).unwrap();
-        assert!(is_capture(&file).unwrap());
-        check(&file, Ok(2));
-        fs::write(&file, text + "{\"body\":\"?\"}").unwrap();
-        check(&file, Err("line 4: expected a captured request"));
-        fs::write(&file, line_of(&body("a", &[(1, 1.0)]), "brotli")).unwrap();
-        check(&file, Err("the content encoding `brotli` is not known"));
-        fs::write(bodies.join("0003"), "no body").unwrap();
-        check(&bodies, Err("expected the body of a remote write, compressed with snappy"));
-        fs::write(&file, "{\"resourceMetrics\":[]}").unwrap();
-        assert!(!is_capture(&file).unwrap());
-    }
-
-    #[test]
-    fn samples_are_given_by_their_time_whichever_connection_they_came_over() {
-        let directory = tempfile::tempdir().unwrap();
-        let file = directory.path().join("capture.jsonl");
-        let bodies = [
-            body("a", &[(100_000, 1.0), (-5, 1.0), (i64::MAX, 1.0)]),
-            body("b", &[(200_000, 2.0)]),
-            body("a", &[(150_000, 3.0), (100_000, 1.0)]),
-            body("a", &[(900_000, 4.0)]),
-        ];
-        let text: String = bodies.iter().map(|body| line_of(body, "snappy")).collect();
-        fs::write(&file, text).unwrap();
-        let mut captured = Captured::open(Side::New, &file, &Bar::hidden()).unwrap();
-        assert_eq!((captured.extent.from_unix_ns, captured.extent.to_unix_ns), (100_000_000_000, 900_000_000_000));
-        super::super::prometheus::agree([Vec::new(), vec![&mut captured.catalogue]], &[]);
-        let mut given = Vec::new();
-        for to_unix_ns in [150_000_000_000, 300_000_000_000, u64::MAX] {
-            let mut items = 0;
-            captured.read(to_unix_ns, &mut |batch| items += batch.items()).unwrap();
-            given.push(items);
-        }
-        assert_eq!(given, [2, 1, 1]);
-    }
-
-    #[test]
-    fn no_capture_makes_it_panic() {
-        let directory = tempfile::tempdir().unwrap();
-        let file = directory.path().join("capture.jsonl");
-        let sound = line_of(&body("a_total", &[(100_000, 1.0), (115_000, 2.0)]), "snappy");
-        let mut random = fastrand::Rng::with_seed(5);
-        for _ in 0..400 {
-            let mut bytes = sound.clone().into_bytes();
-            for _ in 0..random.usize(..4) {
-                let at = random.usize(..bytes.len());
-                match random.bool() {
-                    true => bytes[at] = random.u8(..),
-                    false => bytes.truncate(at.max(1)),
-                }
-            }
-            fs::write(&file, &bytes).unwrap();
-            if let Ok(mut captured) = Captured::open(Side::New, &file, &Bar::hidden()) {
-                let _ = captured.read(u64::MAX, &mut drop);
-            }
-        }
-    }
-}
+mod tests;

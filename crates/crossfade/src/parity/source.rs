@@ -15,7 +15,7 @@ use super::compare::Bar;
 use super::jaeger::{Jaeger, Whole};
 use super::loki::{Loki, MadeUp};
 use super::place::{Header, Kind, Place, headers_of};
-use super::prometheus::{Backend, Catalogue, Query, agree};
+use super::prometheus::{Backend, Catalogue, LeftOut, Query, agree, agree_with_replica};
 use super::queried::Queried;
 use super::recording::Recording;
 use super::settings::Asked;
@@ -265,17 +265,30 @@ impl Sources {
     /// What kept something from being compared.
     pub(super) fn notes(&self) -> Vec<String> {
         let note = |source: &Source| match source {
-            Source::Recording(_) | Source::VictoriaLogs(_) => None,
-            Source::Prometheus(_) | Source::Captured(_) => {
-                let natives = source.native_histograms();
-                (natives > 0).then(|| {
-                    format!("{natives} samples of the {} side are native histograms, which are not read yet", self.side)
-                })
-            }
-            Source::Jaeger(jaeger) => jaeger.notes(),
-            Source::Loki(loki) => loki.notes(),
+            Source::Recording(_) | Source::VictoriaLogs(_) => Vec::new(),
+            Source::Prometheus(backend) => self.of_natives(backend.left_out),
+            Source::Captured(captured) => self.of_natives(captured.left_out),
+            Source::Jaeger(jaeger) => jaeger.notes().into_iter().collect(),
+            Source::Loki(loki) => loki.notes().into_iter().collect(),
         };
-        self.sources.iter().filter_map(note).collect()
+        self.sources.iter().flat_map(note).collect()
+    }
+
+    /// What native histograms are not compared, and why.
+    fn of_natives(&self, left_out: LeftOut) -> Vec<String> {
+        let LeftOut { gauges, answers } = left_out;
+        let of_gauges = (gauges > 0).then(|| {
+            let side = self.side;
+            format!("{gauges} samples of the {side} side are native histograms that are gauges, which are not compared")
+        });
+        let of_answers = (answers > 0).then(|| {
+            format!(
+                "{answers} samples that the {} side answered are native histograms, which are not compared: ask for a \
+                 number, as with histogram_quantile or histogram_count",
+                self.side
+            )
+        });
+        of_gauges.into_iter().chain(of_answers).collect()
     }
 }
 
@@ -287,7 +300,7 @@ pub(super) fn share_types(sides: &mut [Sources; 2], rules: &[Rule]) {
 
 /// Lets a replica know of metrics what the legacy side does, whose names it has.
 pub(super) fn share_with_replica(legacy: &mut Sources, replica: &mut Sources) {
-    agree([legacy.catalogues(), replica.catalogues()], &[]);
+    agree_with_replica([legacy.catalogues(), replica.catalogues()]);
 }
 
 /// A slice of the time that is compared.
@@ -328,14 +341,6 @@ impl Source {
                     queries => backend.answer(queries, (from_unix_ms, to_unix_ms, slice.step_ms), observe).await,
                 }
             }
-        }
-    }
-
-    fn native_histograms(&self) -> u64 {
-        match self {
-            Source::Prometheus(backend) => backend.native_histograms,
-            Source::Captured(captured) => captured.native_histograms,
-            _ => 0,
         }
     }
 

@@ -10,6 +10,7 @@ mod backends;
 mod captures;
 mod control;
 mod docs;
+mod natives;
 mod reports;
 mod running;
 mod scene;

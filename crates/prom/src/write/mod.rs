@@ -23,6 +23,7 @@ mod labels;
 mod lanes;
 mod metric;
 mod native;
+mod natives;
 mod points;
 pub mod proto;
 mod read;
@@ -30,7 +31,8 @@ mod text;
 
 pub use convert::Converter;
 pub use lanes::{Partition, Request};
-pub use read::{MetadataV2, Read, ReadError, ReadSeries, RequestV2, SampleV2, TimeSeriesV2, Unread, read};
+pub use natives::{NativeBuckets, NativeError, NativeHistogram};
+pub use read::{MetadataV2, Read, ReadError, ReadSeries, RequestV2, SampleV2, TimeSeriesV2, read};
 pub use text::value_text;
 
 use crate::names::Strategy;

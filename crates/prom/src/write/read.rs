@@ -6,7 +6,8 @@
 
 use prost::Message;
 
-use super::proto::{Label, MetricType, Sample, WriteRequest};
+use super::natives::{NativeError, NativeHistogram, is_gauge, is_stale};
+use super::proto::{Histogram, Label, MetricType, Sample, WriteRequest};
 
 /// What a request carries.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -24,8 +25,10 @@ pub struct ReadSeries {
     pub labels: Vec<(String, String)>,
     /// Samples that are floats.
     pub samples: Vec<Sample>,
-    /// How many samples are native histograms.
-    pub native_histograms: u32,
+    /// Samples that are native histograms. Those that only say that the series ended are left out.
+    pub histograms: Vec<NativeHistogram>,
+    /// How many more are gauges, whose counts may fall; nothing else is read of them.
+    pub gauge_histograms: u32,
 }
 
 /// Why a request cannot be read.
@@ -58,6 +61,16 @@ pub enum ReadError {
         /// The limit.
         limit_bytes: usize,
     },
+    /// A native histogram that is none.
+    #[error("series {series}, native histogram {histogram}: {error}")]
+    Native {
+        /// The series, from 0 on.
+        series: usize,
+        /// Which one of the series, from 0 on.
+        histogram: usize,
+        /// What is wrong.
+        error: NativeError,
+    },
 }
 
 /// Reads a request, of either version and not compressed any more. `size_bytes_max` bounds the texts of its labels.
@@ -67,7 +80,7 @@ pub enum ReadError {
 pub fn read(request: &[u8], size_bytes_max: usize) -> Result<Read, ReadError> {
     let told = |error: prost::DecodeError| ReadError::Protobuf(error.to_string());
     match version(request) {
-        Version::One => Ok(of_version_1(WriteRequest::decode(request).map_err(told)?)),
+        Version::One => of_version_1(WriteRequest::decode(request).map_err(told)?),
         Version::Two => of_version_2(&RequestV2::decode(request).map_err(told)?, size_bytes_max),
     }
 }
@@ -85,17 +98,32 @@ fn version(request: &[u8]) -> Version {
     }
 }
 
-fn of_version_1(request: WriteRequest) -> Read {
-    let series = request.timeseries.into_iter().map(|series| ReadSeries {
-        labels: series.labels.into_iter().map(|Label { name, value }| (name, value)).collect(),
-        samples: series.samples,
-        native_histograms: u32::try_from(series.histograms.len()).unwrap_or(u32::MAX),
-    });
+fn of_version_1(request: WriteRequest) -> Result<Read, ReadError> {
+    let mut series = Vec::with_capacity(request.timeseries.len());
+    for (at, one) in request.timeseries.into_iter().enumerate() {
+        let (histograms, gauge_histograms) = natives(at, &one.histograms)?;
+        let labels = one.labels.into_iter().map(|Label { name, value }| (name, value)).collect();
+        series.push(ReadSeries { labels, samples: one.samples, histograms, gauge_histograms });
+    }
     let types = request.metadata.into_iter().map(|metadata| {
         let kind = metadata.r#type();
         (metadata.metric_family_name, kind)
     });
-    Read { series: series.collect(), types: types.collect() }
+    Ok(Read { series, types: types.collect() })
+}
+
+/// The native histograms of a series, and how many more are gauges.
+fn natives(series: usize, histograms: &[Histogram]) -> Result<(Vec<NativeHistogram>, u32), ReadError> {
+    let (mut found, mut gauges) = (Vec::new(), 0);
+    for (at, histogram) in histograms.iter().enumerate().filter(|(_, histogram)| !is_stale(histogram)) {
+        if is_gauge(histogram) {
+            gauges += 1;
+            continue;
+        }
+        let told = |error| ReadError::Native { series, histogram: at, error };
+        found.push(NativeHistogram::try_from(histogram).map_err(told)?);
+    }
+    Ok((found, gauges))
 }
 
 fn of_version_2(request: &RequestV2, size_bytes_max: usize) -> Result<Read, ReadError> {
@@ -125,6 +153,7 @@ fn of_version_2(request: &RequestV2, size_bytes_max: usize) -> Result<Read, Read
                 read.types.push((family.to_owned(), kind));
             }
         }
+        let (histograms, gauge_histograms) = natives(at, &series.histograms)?;
         read.series.push(ReadSeries {
             labels,
             samples: series
@@ -132,7 +161,8 @@ fn of_version_2(request: &RequestV2, size_bytes_max: usize) -> Result<Read, Read
                 .iter()
                 .map(|sample| Sample { value: sample.value, timestamp: sample.timestamp })
                 .collect(),
-            native_histograms: u32::try_from(series.histograms.len()).unwrap_or(u32::MAX),
+            histograms,
+            gauge_histograms,
         });
     }
     Ok(read)
@@ -171,9 +201,9 @@ pub struct TimeSeriesV2 {
     /// Samples that are floats.
     #[prost(message, repeated, tag = "2")]
     pub samples: Vec<SampleV2>,
-    /// Samples that are native histograms, of which nothing is read.
+    /// Samples that are native histograms, with the fields of version 1.
     #[prost(message, repeated, tag = "3")]
-    pub histograms: Vec<Unread>,
+    pub histograms: Vec<Histogram>,
     /// What describes the metric.
     #[prost(message, optional, tag = "5")]
     pub metadata: Option<MetadataV2>,
@@ -197,7 +227,3 @@ pub struct MetadataV2 {
     #[prost(enumeration = "MetricType", tag = "1")]
     pub r#type: i32,
 }
-
-/// A message of which only counts that it is there.
-#[derive(Clone, Copy, PartialEq, Eq, Message)]
-pub struct Unread {}

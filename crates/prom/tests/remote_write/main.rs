@@ -3,6 +3,7 @@
 
 mod cases;
 mod generate;
+mod natives;
 mod read;
 mod reference;
 

@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use prom::write::proto::WriteRequest;
-use prom::write::{MetadataV2, Read, ReadError, RequestV2, SampleV2, TimeSeriesV2, read};
+use prom::write::{
+    MetadataV2, NativeBuckets, NativeHistogram, Read, ReadError, RequestV2, SampleV2, TimeSeriesV2, read,
+};
 use prost::Message;
 use serde_json::{Value, json};
 
@@ -29,11 +31,32 @@ fn shown(read: &Read) -> Value {
             false => format!("{}@{}", sample.value, sample.timestamp),
         });
         let samples: Vec<String> = samples.collect();
-        json!(format!("{{{}}} {} {}", labels.join(","), samples.join(" "), series.native_histograms))
+        // Of native histograms the last one stands for all.
+        let last = series.histograms.last().map(|last| format!(" {}", of_native(last))).unwrap_or_default();
+        let (labels, samples) = (labels.join(","), samples.join(" "));
+        json!(format!("{{{labels}}} {samples} {}{last}", series.histograms.len()))
     });
     let types =
         read.types.iter().map(|(family, kind)| json!(format!("{family} {}", format!("{kind:?}").to_uppercase())));
     json!({"series": series.collect::<Vec<_>>(), "types": types.collect::<Vec<_>>()})
+}
+
+fn of_native(histogram: &NativeHistogram) -> String {
+    let counts = |counts: &[(i32, f64)]| match counts {
+        [first, .., last] => {
+            let all: f64 = counts.iter().map(|(_, count)| count).sum();
+            format!("{}:{} to {}:{}, {all} in {}", first.0, first.1, last.0, last.1, counts.len())
+        }
+        few => format!("{few:?}"),
+    };
+    let buckets = match &histogram.buckets {
+        NativeBuckets::Exponential { schema, zero_threshold, zero_count, negative, positive } => {
+            let (negative, positive) = (counts(negative), counts(positive));
+            format!("schema {schema} zero {zero_threshold:e}:{zero_count} negative {negative} positive {positive}")
+        }
+        NativeBuckets::Custom { bounds, counts } => format!("bounds {bounds:?} counts {counts:?}"),
+    };
+    format!("count {} sum {} {buckets} @{}", histogram.count, histogram.sum, histogram.timestamp)
 }
 
 fn unpacked(body: &str) -> Vec<u8> {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue};
+use prom::write::NativeHistogram;
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, Deserializer, Error as _, IgnoredAny, Visitor};
 use transport::http_client::HttpRequest;
@@ -23,9 +24,8 @@ pub(in crate::parity) struct Series {
     pub(in crate::parity) metric: BTreeMap<String, String>,
     #[serde(default)]
     pub(in crate::parity) values: Vec<Sample>,
-    /// Native histograms.
-    #[serde(default)]
-    pub(in crate::parity) histograms: Vec<IgnoredAny>,
+    #[serde(default, deserialize_with = "super::native::histograms")]
+    pub(in crate::parity) histograms: Vec<NativeHistogram>,
 }
 
 /// A value at a time.
@@ -37,17 +37,28 @@ pub(in crate::parity) struct Sample {
 
 impl<'de> Deserialize<'de> for Sample {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let (seconds, value) = <(f64, Number)>::deserialize(deserializer)?;
+        let (time, value) = <(Time, Number)>::deserialize(deserializer)?;
+        Ok(Sample { time_unix_ms: time.0, value: value.0 })
+    }
+}
+
+/// A time in seconds, as milliseconds since the epoch.
+pub(super) struct Time(pub(super) u64);
+
+impl<'de> Deserialize<'de> for Time {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let seconds = f64::deserialize(deserializer)?;
         // What lies beyond does not fit 64 bits of nanoseconds with ease.
         if !(0.0..1e10).contains(&seconds) {
             return Err(D::Error::custom("a time that is none"));
         }
-        Ok(Sample { time_unix_ms: (seconds * 1000.0).round() as u64, value: value.0 })
+        Ok(Time((seconds * 1000.0).round() as u64))
     }
 }
 
 /// A number as text, which may also be `NaN` or `+Inf`.
-struct Number(f64);
+#[derive(Clone, Copy)]
+pub(super) struct Number(pub(super) f64);
 
 impl<'de> Deserialize<'de> for Number {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -125,8 +136,11 @@ impl Client {
         let form = [("query", query), ("time", seconds(to_unix_ms))];
         let mut series = self.matrix("query", &form).await?;
         // Prometheus 2 and 3 differ in whether a range has its beginning.
-        let is_inside = |sample: &Sample| from_unix_ms < sample.time_unix_ms && sample.time_unix_ms <= to_unix_ms;
-        series.iter_mut().for_each(|series| series.values.retain(is_inside));
+        let is_inside = |time_unix_ms: u64| from_unix_ms < time_unix_ms && time_unix_ms <= to_unix_ms;
+        for series in &mut series {
+            series.values.retain(|sample| is_inside(sample.time_unix_ms));
+            series.histograms.retain(|histogram| is_inside(histogram.timestamp.unsigned_abs()));
+        }
         Ok(series)
     }
 

@@ -1,8 +1,11 @@
 //! Live backends: what Prometheus, VictoriaMetrics and Mimir answer over the Prometheus HTTP API.
 
+mod batches;
 mod catalogue;
 mod client;
 mod families;
+mod native;
+mod points;
 mod queries;
 
 use anyhow::Context;
@@ -12,11 +15,12 @@ use parity::Side;
 use url::Url;
 
 use super::window::Window;
-pub(super) use catalogue::{Catalogue, agree};
+use batches::numbers;
+pub(super) use batches::{batches, left_out};
+pub(super) use catalogue::{Catalogue, agree, agree_with_replica};
 use client::Client;
 pub(super) use client::{Sample, Series, said_in, understood};
-use families::numbers;
-pub(super) use families::{Family, batches};
+pub(super) use families::Family;
 use queries::kind_of_answer;
 pub(super) use queries::{Query, read as read_queries};
 
@@ -32,8 +36,17 @@ pub(super) struct Backend {
     client: Client,
     side: Side,
     pub(super) catalogue: Catalogue,
-    /// Samples that are native histograms, which are not compared.
-    pub(super) native_histograms: u64,
+    /// Samples that are not compared.
+    pub(super) left_out: LeftOut,
+}
+
+/// Native histograms that are not compared.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct LeftOut {
+    /// Gauges, whose counts may fall.
+    pub(super) gauges: u64,
+    /// Those of answers to expressions.
+    pub(super) answers: u64,
 }
 
 /// Something to ask for: metrics of a span of time.
@@ -47,7 +60,7 @@ struct Part<'a> {
 impl Backend {
     pub(super) fn new(side: Side, base: &Url, headers: HeaderMap) -> anyhow::Result<Backend> {
         let client = Client::new(base, headers)?;
-        Ok(Backend { client, side, catalogue: Catalogue::new(side), native_histograms: 0 })
+        Ok(Backend { client, side, catalogue: Catalogue::new(side), left_out: LeftOut::default() })
     }
 
     /// Asks which metrics there are.
@@ -72,7 +85,7 @@ impl Backend {
             let selector = selector(part.families);
             match self.client.samples(&selector, part.from_unix_ms, part.to_unix_ms).await {
                 Ok(answer) => {
-                    self.native_histograms += natives(&answer);
+                    self.left_out.gauges += left_out(part.families, &answer);
                     batches(part.families, answer).into_iter().for_each(&mut *observe);
                 }
                 Err(error) if error.is_too_much() && part.is_divisible() => parts.extend(part.halves()),
@@ -96,7 +109,7 @@ impl Backend {
                 let steps = (to - from).div_ceil(step_ms);
                 match self.client.answers(expression, from, to - 1, step_ms).await {
                     Ok(answer) => {
-                        self.native_histograms += natives(&answer);
+                        self.left_out.answers += natives(&answer);
                         let kind = kind_of_answer(expression, &self.catalogue.types);
                         let series = answer.into_iter().map(|Series { mut metric, values, .. }| {
                             metric.remove("__name__");
@@ -174,7 +187,12 @@ mod tests {
 
     #[test]
     fn names_are_selected_literally() {
-        let family = |name: &str| Family { name: name.into(), kind: families::Kind::Gauge, members: vec![name.into()] };
+        let family = |name: &str| Family {
+            name: name.into(),
+            kind: families::Kind::Gauge,
+            members: vec![name.into()],
+            form: families::Form::Classic,
+        };
         let selected = selector(&[family("up_total"), family("http.requests"), family("a\"b\\c")]);
         assert_eq!(selected, r#"{__name__=~"up_total|http\\.requests|a\"b\\\\c"}"#);
     }
@@ -188,13 +206,16 @@ mod tests {
             {"metric":{"__name__":"t_count","job":"a"},"values":[[1.5,"2"],[2.5,"-4"]]},
             {"metric":{"__name__":"t_sum","job":"a"},"values":[[1.5,"NaN"],[2.5,"-Inf"]]},
             {"metric":{"__name__":"q","quantile":"0.9"},"values":[[9999999999.9,"2"]],"histograms":[[1,{"count":"1"}]]},
+            {"metric":{"__name__":"n"},"histograms":[[1.5,{"count":"9","sum":"4","buckets":[[1,"-4","-2","5"],
+                [3,"-0.25","0.25","3"],[0,"0.25","0.5","12"],[0,"5e-324","1e-323","1"],[0,"1.7976931348623157e+308","+Inf","1"]]}],
+                [2,{"count":"9","sum":"4","buckets":[[3,"-Inf","0.5","4"],[0,"2.5","5","5"],[0,"10","+Inf","1"]]}]]},
             {"metric":{"__name__":"c_total"},"values":[[0,"2"],[0,"1"]]}]}}"#;
-        let names = ["t_bucket", "t_count", "t_sum", "q", "q_count", "c_total"].map(str::to_owned);
+        let names = ["t_bucket", "t_count", "t_sum", "q", "q_count", "c_total", "n"].map(str::to_owned);
         let types = HashMap::from([("q".to_owned(), "summary".to_owned())]);
         let families = families(&names.into(), &types);
         let mut random = fastrand::Rng::with_seed(5);
         let mut understood = 0;
-        for _ in 0..3000 {
+        for _ in 0..6000 {
             let mut bytes = sound.to_vec();
             for _ in 0..random.usize(..4) {
                 let at = random.usize(..bytes.len());
