@@ -361,3 +361,48 @@ fn the_interval_of_a_loss_holds_the_truth() {
     }
     assert!(told >= 200 && f64::from(held) >= 0.95 * f64::from(told), "{held} of {told} hold the truth");
 }
+
+/// Two samplers of the seconds that requests took, without start times; gives every verdict, one a minute.
+fn seconds(seed: u64, restart_every_s: Option<u64>) -> Vec<Verdict> {
+    let mut random = fastrand::Rng::with_seed(seed);
+    let demand = Demand::default();
+    let mut counter = Counter::of_amounts();
+    let (mut sum, phases) = (0.0, [random.u64(..15), random.u64(..15)]);
+    let mut verdicts = Vec::new();
+    for second in 1000..4600u64 {
+        if restart_every_s.is_some_and(|every_s| second.is_multiple_of(every_s)) {
+            sum = 0.0;
+        }
+        for _ in 0..random.u8(..3) {
+            sum += 0.004 * random.f64();
+        }
+        for (side, phase) in [(Side::Legacy, phases[0]), (Side::New, phases[1])] {
+            if second % 15 == phase {
+                counter.observe(side, Count { time_unix_ns: second * SECOND_NS, start_unix_ns: 0, value: sum });
+            }
+        }
+        if second.is_multiple_of(60) {
+            counter.seal((second - 30) * SECOND_NS, &demand);
+            verdicts.push(counter.verdict(&demand));
+        }
+    }
+    verdicts
+}
+
+#[test]
+fn amounts_that_stay_small_are_compared_too() {
+    for seed in 0..20 {
+        let verdicts = seconds(seed, None);
+        let last = verdicts.last().unwrap();
+        assert!(matches!(last, Verdict::Equivalent { .. }), "{seed}: {last:?}");
+    }
+}
+
+#[test]
+fn amounts_that_stay_small_and_begin_anew_are_no_loss() {
+    for (seed, restart_every_s) in (0..60).zip([40, 97, 310, 900].into_iter().cycle()) {
+        let verdicts = seconds(seed, Some(restart_every_s));
+        let different = verdicts.iter().find(|verdict| matches!(verdict, Verdict::Different(_)));
+        assert!(different.is_none(), "{seed}, every {restart_every_s} s: {different:?}");
+    }
+}

@@ -256,7 +256,9 @@ impl Track {
     /// when it counts.
     pub(super) fn may_hide_a_reset(&self, value: f64) -> bool {
         let is_known = self.beginning_unix_ns.is_some() || self.is_sum;
-        !is_known && value <= 2.0 * self.rise_max + HIDDEN_MAX
+        // Amounts are as small as their unit makes them.
+        let most = if self.has_fractions { 4.0 * self.rise_max } else { 2.0 * self.rise_max + HIDDEN_MAX };
+        !is_known && value <= most
     }
 
     /// Whether this side was in one epoch all the time between two moments. What began anew and passed its old value
