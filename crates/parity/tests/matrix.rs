@@ -19,11 +19,13 @@ fn no_row_without_a_difference_alarms() {
 /// Flushed, and all at once each minute, seen by samplers whose phases slide past those moments: each of these was taken
 /// for a loss by some earlier stage of the test of the trend.
 #[test]
-fn counters_that_once_alarmed_are_silent() {
+fn what_once_alarmed_is_silent() {
     use lab::metrics::{Kind, Scene};
     let trends = [269, 433, 482, 559, 824, 934].map(|seed| (seed, Kind::Counter, 5.0));
+    // Samplers in step with what they sample see other quantiles all the time.
+    let quantiles = [(235, 3.0), (257, 4.0), (260, 6.0), (288, 1.0)].map(|(seed, hours)| (seed, Kind::Summary, hours));
     // And here a reset that did not show made an offset out of nothing.
-    for (seed, kind, hours) in trends.into_iter().chain([(31, Kind::Explicit, 14.0)]) {
+    for (seed, kind, hours) in trends.into_iter().chain([(31, Kind::Explicit, 14.0)]).chain(quantiles) {
         let outcome = Scene::any(seed, kind, hours).run();
         assert!(outcome.found_s.is_none() && outcome.named.is_none(), "seed {seed}: {outcome:?}");
     }

@@ -162,6 +162,14 @@ fn trailing(settings: &MetricSettings) -> Demand {
     Demand { skew_ns: settings.demand.skew_ns + settings.interval_ns, ..settings.demand }
 }
 
+/// Quantiles are estimates over the last minutes, which jump from event to event: no two that look at different moments
+/// agree any closer than this.
+const QUANTILE_MARGIN_MIN: f64 = 0.05;
+
+fn of_quantile(demand: &Demand) -> Demand {
+    Demand { margin_ratio: demand.margin_ratio.max(QUANTILE_MARGIN_MIN), ..*demand }
+}
+
 fn of_histogram(histogram: &Histogram, settings: &MetricSettings) -> Demand {
     if histogram.are_several() { trailing(settings) } else { settings.demand }
 }
@@ -280,6 +288,7 @@ impl Comparing {
                 let demand = summary.count.demand(settings);
                 summary.count.counter.seal(watermark_unix_ns, &demand);
                 summary.sum.counter.seal(watermark_unix_ns, &demand);
+                let demand = of_quantile(&demand);
                 summary.quantiles.iter_mut().for_each(|(_, gauge)| gauge.seal(watermark_unix_ns, &demand));
             }
         }
@@ -312,7 +321,8 @@ impl Comparing {
             }
             Comparing::Summary(summary) => {
                 let demand = summary.count.demand(settings);
-                let quantiles = summary.quantiles.iter().map(|(_, gauge)| gauge.verdict(&demand));
+                let of_quantile = of_quantile(&demand);
+                let quantiles = summary.quantiles.iter().map(|(_, gauge)| gauge.verdict(&of_quantile));
                 worst(std::iter::once(summary.totals(&demand)).chain(quantiles))
             }
         }
@@ -350,7 +360,8 @@ impl Summary {
                 return counted.counter.strength();
             }
         }
-        let quantile = self.quantiles.iter().find(|(_, gauge)| is_it(gauge.verdict(demand)));
+        let of_quantile = of_quantile(demand);
+        let quantile = self.quantiles.iter().find(|(_, gauge)| is_it(gauge.verdict(&of_quantile)));
         quantile.map_or(EValue::NOTHING, |(_, gauge)| gauge.strength().shared_by(self.quantiles.len()))
     }
 }
