@@ -308,6 +308,7 @@ impl Histogram {
 
     /// The sums are a factor apart: by a unit, and then the buckets may not fit any more.
     fn of_sum(&self, finding: Finding) -> Finding {
+        let finding = of_values(finding);
         let shares_bounds = self.bounds.len() >= 2;
         let in_seconds = matches!(finding.cause, Cause::UnitChanged { factor } if factor == 1e-3);
         let first_bucket = self.last[Side::New as usize].as_ref().is_some_and(|last| {
@@ -388,6 +389,17 @@ impl Histogram {
         let increase = last_counts.iter().map(|(bound, count)| (*bound, count - up_to(&before, *bound))).collect();
         Some((increase, last.count - first.count))
     }
+}
+
+/// What the sum of values says where there are as many of them on both sides: they are other values, and not the same
+/// ones several times.
+pub(crate) fn of_values(finding: Finding) -> Finding {
+    let cause = match finding.cause {
+        Cause::Duplicated { side: Side::New, times } => Cause::Level { ratio: times - 1.0 },
+        Cause::Duplicated { side: Side::Legacy, times } => Cause::Level { ratio: 1.0 / times - 1.0 },
+        cause => cause,
+    };
+    Finding { cause, evidence: format!("the sum of all values: {}", finding.evidence), ..finding }
 }
 
 /// How many values are at most `bound`, which is one of the bounds or lies outside of them.

@@ -7,7 +7,7 @@ use crate::counter::{Count, Counter};
 use crate::evidence::EValue;
 use crate::family::{Claim, Family};
 use crate::gauge::{Gauge, Level};
-use crate::histogram::Histogram;
+use crate::histogram::{Histogram, of_values};
 use crate::levels::Levels;
 use crate::members::{Form, Members, PAUSE_NS};
 use crate::series_sets::Presence;
@@ -248,8 +248,15 @@ impl Summary {
         let count = self.count.counter.verdict(demand);
         // What is not there is missing in the sum too, and the count says it better.
         match self.sums == [true, true] && !matches!(count, Verdict::Different(_)) {
-            true => worst([count, self.sum.counter.verdict(demand)].into_iter()),
+            true => worst([count, self.of_sum(demand)].into_iter()),
             false => count,
+        }
+    }
+
+    fn of_sum(&self, demand: &Demand) -> Verdict {
+        match self.sum.counter.verdict(demand) {
+            Verdict::Different(finding) => Verdict::Different(of_values(finding)),
+            verdict => verdict,
         }
     }
 
@@ -355,10 +362,11 @@ impl Summary {
     /// That of the part which differs by this cause, as one of several tests.
     fn strength(&self, cause: &Cause, demand: &Demand) -> EValue {
         let is_it = |verdict: Verdict| matches!(verdict, Verdict::Different(finding) if finding.cause == *cause);
-        for counted in [&self.count, &self.sum] {
-            if is_it(counted.counter.verdict(demand)) {
-                return counted.counter.strength();
-            }
+        if is_it(self.count.counter.verdict(demand)) {
+            return self.count.counter.strength();
+        }
+        if is_it(self.of_sum(demand)) {
+            return self.sum.counter.strength();
         }
         let of_quantile = of_quantile(demand);
         let quantile = self.quantiles.iter().find(|(_, gauge)| is_it(gauge.verdict(&of_quantile)));

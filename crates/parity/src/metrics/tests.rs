@@ -188,6 +188,9 @@ fn sums_of_summaries_are_compared_where_both_sides_tell_them() {
     let Verdict::Different(finding) = judged([0.25, 0.000_25]) else { panic!() };
     assert_eq!(finding.cause, Cause::UnitChanged { factor: 1e-3 });
     assert!(matches!(judged([0.25, 0.2]), Verdict::Different(_)));
+    let Verdict::Different(finding) = judged([0.25, 0.5]) else { panic!() };
+    assert_eq!(finding.cause, Cause::Level { ratio: 1.0 }, "as many values, which are twice as large");
+    assert!(finding.evidence.starts_with("the sum of all values: "), "{finding:?}");
 }
 
 #[test]
