@@ -200,7 +200,7 @@ impl Counter {
                 self.look_at_birth(side, demand.skew_ns);
             }
         }
-        self.has_drifted |= self.drifts(demand);
+        self.has_drifted = self.has_drifted || self.drifts(demand);
         if let Some(drift) = &self.drift {
             self.looks.look(drift.1.samples(), || drift.1.ln_chance(demand));
         }
@@ -212,8 +212,11 @@ impl Counter {
     }
 
     /// Whether the trend shows a loss, which the sandwich allows too: at least half of it.
-    fn drifts(&self, demand: &Demand) -> bool {
-        let Some((epochs, drift)) = self.drift.as_deref() else { return false };
+    fn drifts(&mut self, demand: &Demand) -> bool {
+        let Some((epochs, drift)) = self.drift.as_deref_mut() else { return false };
+        if !drift.is_due() {
+            return false;
+        }
         let Some(slope) = drift.loss(demand) else { return false };
         let factor = 1.0 / (1.0 - 0.5 * slope);
         let pair = self.bands.iter().find(|(known, _)| known == epochs);

@@ -74,6 +74,8 @@ pub(crate) struct Drift {
     /// Squares of differences between neighbouring widths, and widths.
     squares: f64,
     widths: f64,
+    /// The trend is looked at again where there are so many samples.
+    next: u32,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -166,6 +168,16 @@ impl Drift {
     /// So many samples there are, and no more once the trend is not followed any longer.
     pub(crate) fn samples(&self) -> u32 {
         u32::try_from(self.blocks.len()).unwrap_or(u32::MAX) * self.block_samples.max(1)
+    }
+
+    /// Whether there is enough more than at the last look: a sixteenth.
+    pub(crate) fn is_due(&mut self) -> bool {
+        let seen = self.samples() + self.open_samples;
+        let is_due = seen >= self.next;
+        if is_due {
+            self.next = seen + seen / 16;
+        }
+        is_due
     }
 
     /// The line through the deficit, if the residuals allow to believe it.

@@ -107,7 +107,7 @@ fn missing_keys(only: &[Vec<Known<'_>>; 2], keys: &[BTreeSet<&str>; 2]) -> Vec<S
             let with_key: Vec<Known<'_>> =
                 series.iter().filter(|identity| identity.value(key).is_some()).copied().collect();
             let values: BTreeSet<&str> = with_key.iter().filter_map(|identity| identity.value(key)).collect();
-            let evidence = format!("{} values on the {} side, none on the {side} one", values.len(), side.other());
+            let evidence = format!("values on the {} side: {}; none on the {side} one", side.other(), values.len());
             found.push(set_finding(Cause::AttributeMissing { side, key: (*key).to_owned() }, evidence, &with_key));
         }
     }
