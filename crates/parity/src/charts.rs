@@ -87,6 +87,11 @@ impl Line {
         if !point.1.is_finite() {
             return;
         }
+        // Instances that show the same moment add up to what the last of them makes of it.
+        if let Some(last) = self.points.last_mut().filter(|last| last.0 == point.0) {
+            last.1 = point.1;
+            return;
+        }
         if self.seen.is_multiple_of(self.stride) {
             self.points.push(point);
         }

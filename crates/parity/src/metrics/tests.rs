@@ -444,3 +444,24 @@ fn what_comes_back_begins_anew() {
         [equal(&["pod-0", "pod-1", "pod-2"]), equal(&["pod-1", "pod-4"]), equal(&["pod-0", "pod-1", "pod-2"])];
     assert_eq!(series, expected);
 }
+
+#[test]
+fn charts_show_what_is_compared_of_the_first_series() {
+    let charts = ChartBounds { series_max: 2, points_max: 100 };
+    let mut metrics = Metrics::new(MetricSettings { charts, ..MetricSettings::default() });
+    for step in 1..20u64 {
+        let at = 10_000 + step * 15;
+        for (instance, per_step) in [("a", 15), ("b", 30)] {
+            let value = i64::try_from(step).unwrap() * per_step;
+            let names = ["one_total", "two_total", "three_total"];
+            let shown = names.map(|name| Shown { name, unit: "", labels: &[], instance, value, start_s: 10_000 });
+            metrics.observe(Side::Legacy, batch(at, &shown).metrics().unwrap());
+        }
+    }
+    let charts = metrics.charts();
+    let [one, two, three] = ["one_total", "two_total", "three_total"].map(|name| charts.drawings(name));
+    assert_eq!((one.len(), two.len(), three.len()), (1, 1, 0));
+    // Two instances, of which one counts once a second and the other twice.
+    let last = one[0].legacy.last().map(|rise| rise.1);
+    assert_eq!((one[0].of, last, one[0].new.len()), ("per_second", Some(3.0), 0), "{one:?}");
+}
