@@ -31,6 +31,7 @@ mod text;
 
 pub use convert::Converter;
 pub use lanes::{Partition, Request};
+pub use native::{SCHEMA_MAX, SCHEMA_MIN};
 pub use natives::{NativeBuckets, NativeError, NativeHistogram};
 pub use read::{MetadataV2, Read, ReadError, ReadSeries, RequestV2, SampleV2, TimeSeriesV2, read};
 pub use text::value_text;

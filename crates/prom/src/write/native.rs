@@ -10,8 +10,10 @@ use otlp::wire::{OpenField, write_double_field, write_fixed64_field, write_varin
 use super::{Refusal, is_stale};
 use crate::text::STALE_NAN;
 
-pub(super) const SCHEMA_MIN: i32 = -4;
-pub(super) const SCHEMA_MAX: i32 = 8;
+/// The coarsest schema that Prometheus has for exponential histograms.
+pub const SCHEMA_MIN: i32 = -4;
+/// The finest one.
+pub const SCHEMA_MAX: i32 = 8;
 
 /// The width of the zero bucket where OTLP gives none: what Prometheus' own clients use.
 const ZERO_THRESHOLD_DEFAULT: f64 = 1e-128;

@@ -6,14 +6,11 @@
 //! a series has a bucket that is none of these, its bounds were listed. Where none of its buckets is, it does not matter:
 //! the bounds are the same.
 
-use prom::write::{NativeBuckets, NativeHistogram};
+use prom::write::{NativeBuckets, NativeHistogram, SCHEMA_MAX, SCHEMA_MIN};
 use serde::Deserialize;
 use serde::de::Deserializer;
 
 use super::client::{Number, Time};
-
-const SCHEMA_MIN: i32 = -4;
-const SCHEMA_MAX: i32 = 8;
 
 /// Which bounds a bucket has in it.
 const CLOSED_ABOVE: u8 = 0;
